@@ -1,0 +1,1 @@
+"""The engine: from hospital records to a taught and distilled medication recommender."""

@@ -1,0 +1,35 @@
+"""The command line: `python -m engine COMMAND …`, one file a command group."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from engine.errors import WorkbenchError
+
+COMMAND_GROUPS = ("ingest",)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command; each group adds its own."""
+    parser = argparse.ArgumentParser(
+        prog="python -m engine",
+        description="Hospital records in, a taught and distilled medication recommender out.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for group in COMMAND_GROUPS:
+        importlib.import_module(f"engine.cli.{group}").add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; 2 for anything the user can mend."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        return parsed.run(parsed) or 0
+    except WorkbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept", file=sys.stderr)
+        return 130

@@ -1,0 +1,1 @@
+"""Records: from a hospital's own tables to a cohort of patients and visits."""
