@@ -1,0 +1,1 @@
+"""How well a model recommends: metrics, intervals, calibration, baselines, the report."""
