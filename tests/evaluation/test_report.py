@@ -1,0 +1,102 @@
+import json
+
+import numpy as np
+import pytest
+
+from engine.evaluation.metrics import label_matrix
+from engine.evaluation.report import GROUPS, MODELS, PAIRED_METRICS, as_markdown, build_report
+
+
+@pytest.fixture
+def visits(make_visit):
+    """Five first visits, and five returning ones with a group outside the vocabulary."""
+    first = [make_visit(f"p{number}", ("A02B", "B01A")) for number in range(5)]
+    again = [make_visit(visit.patient_id, ("C07A", "Z99Z"), history=(visit,)) for visit in first]
+    return first + again
+
+
+@pytest.fixture
+def predictions(visits, vocabulary):
+    """Everyone guesses, but the teacher knows."""
+    truth, _ = label_matrix(visits, vocabulary)
+    generator = np.random.default_rng(0)
+    guesses = {name: generator.random(truth.shape) for name in MODELS}
+    guesses["teacher"] = np.where(truth, 0.9, 0.1)
+    return {name: (guess, guess >= 0.5) for name, guess in guesses.items()}
+
+
+THRESHOLDS = {"teacher": 0.5, "student": 0.5}
+
+
+@pytest.fixture
+def report(visits, predictions, vocabulary):
+    return build_report(visits, predictions, vocabulary, THRESHOLDS, seed=1, resamples=200)
+
+
+def test_layout_survives_json(report):
+    read = json.loads(json.dumps(report, allow_nan=False))
+    assert read == report
+    assert set(read["models"]) == set(MODELS)
+    for groups in read["models"].values():
+        assert list(groups) == ["overall", "first_visit", "returning"]
+        for metrics in groups.values():
+            assert {"jaccard", "prauc", "f1", "medications", "precision", "recall"} <= set(metrics)
+            assert all(set(value) == {"mean", "low", "high"} for value in metrics.values())
+    assert read["thresholds"] == THRESHOLDS
+    assert read["settings"]["resamples"] == 200
+    assert len(read["paired"]) == 8 * len(GROUPS) * len(PAIRED_METRICS)
+    assert set(read["paired"][0]) == {"a", "b", "group", "metric", "difference", "low", "high"}
+
+
+def test_values_are_those_of_the_visits(report):
+    teacher = report["models"]["teacher"]
+    assert teacher["first_visit"]["jaccard"] == {"mean": 1, "low": 1, "high": 1}
+    assert teacher["returning"]["jaccard"]["mean"] == 0.5  # Z99Z cannot be named
+    assert teacher["overall"]["jaccard"]["mean"] == 0.75
+    assert teacher["overall"]["expected_calibration_error"]["mean"] == pytest.approx(0.1)
+    assert report["counts"]["returning"] == {
+        "visits": 5,
+        "patients": 5,
+        "medications": 2,
+        "prescribed": 10,
+        "outside_vocabulary": 5,
+    }
+
+
+def test_a_pair_is_a_minus_b(report):
+    row = next(row for row in report["paired"] if (row["a"], row["b"]) == ("teacher", "student"))
+    of = {name: report["models"][name][row["group"]][row["metric"]]["mean"] for name in MODELS}
+    assert row["difference"] == pytest.approx(of["teacher"] - of["student"])
+    assert row["low"] <= row["difference"] <= row["high"]
+
+
+def test_a_group_without_visits_is_null(visits, predictions, vocabulary):
+    only_first = {name: (each[0][:5], each[1][:5]) for name, each in predictions.items()}
+    report = build_report(visits[:5], only_first, vocabulary, THRESHOLDS, resamples=50)
+    nothing = {"mean": None, "low": None, "high": None}
+    assert all(value == nothing for value in report["models"]["teacher"]["returning"].values())
+    assert report["counts"]["returning"]["visits"] == 0
+    assert report["counts"]["returning"]["medications"] is None
+    assert "not measured" in as_markdown(report)
+
+
+def test_an_absent_model_is_left_out(visits, predictions, vocabulary):
+    two = {name: predictions[name] for name in ("teacher", "student")}
+    report = build_report(visits, two, vocabulary, THRESHOLDS, resamples=50)
+    assert set(report["models"]) == {"teacher", "student"}
+    assert {(row["a"], row["b"]) for row in report["paired"]} == {("teacher", "student")}
+
+
+def test_markdown_is_aligned_and_signed(report):
+    text = as_markdown(report)
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 5
+    for table in tables:
+        assert len({len(line) for line in table}) == 1
+    assert "| Jaccard " in text and "Returning patients" in text
+    teacher = next(line for line in tables[0] if line.startswith("| Teacher"))
+    assert teacher.split("|")[3].strip() == "1.000 (1.000–1.000)"
+    assert "As prescribed" in text
+    difference = report["paired"][0]["difference"]
+    assert f"+{difference:.3f} (+" in text
+    assert "5 lie outside the vocabulary" in text
