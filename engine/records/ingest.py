@@ -1,0 +1,304 @@
+"""From a hospital's tables to a cohort folder, whatever the source. Appears whole or not at all.
+
+    python -m engine ingest SOURCE INPUT_DIR COHORT_DIR
+
+Files written: patients.parquet, visits.parquet, vocabulary.json, splits.json, titles.json and
+manifest.json. The same input and options give the same bytes.
+"""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow
+from tqdm import tqdm
+
+import engine
+from engine.errors import WorkbenchError
+from engine.records import assemble, tables
+from engine.records.cohort import FILES, FORMAT
+from engine.records.funnel import Funnel
+from engine.records.schema import PROFILE_FIELDS, age_band
+from engine.records.source import Source
+from engine.records.splits import RATIOS, SPLITS, split_patients
+from engine.records.vocabulary import Vocabulary
+
+MEMORY_LIMIT = "2GB"  # DuckDB spills to the temporary folder beyond it
+THREADS = 2
+ROW_GROUP = 8192  # visits; small enough that one patient is found without reading the rest
+
+
+def ingest(
+    source: Source,
+    input_dir: str | Path,
+    cohort_dir: str | Path,
+    seed: int = 0,
+    force: bool = False,
+) -> Funnel:
+    """Write the cohort of an export and return what became of its rows.
+
+    `seed` decides which patients train, validate and test. With `force`, a cohort already at
+    `cohort_dir` is replaced once the new one is whole. Raises WorkbenchError, with nothing
+    written, for anything in the input or at the destination that a person has to mend.
+    """
+    input_dir, cohort_dir = Path(input_dir), Path(cohort_dir).absolute()
+    refuse_overwrite(cohort_dir, force)
+    found = tables.find(input_dir, source.folders, source.tables)
+    try:
+        files = check(source, found)
+        with whole_folder(cohort_dir) as folder:
+            scratch = folder / ".scratch"
+            scratch.mkdir()
+            with connected(scratch) as connection:
+                funnel = build(connection, source, files, folder, seed)
+            shutil.rmtree(scratch)
+            write_manifest(folder, source, files, seed, funnel)
+    except duckdb.Error as error:
+        line = str(error).splitlines()[0]
+        raise WorkbenchError(f"{input_dir}: could not be ingested ({line})") from error
+    except OSError as error:
+        raise WorkbenchError(
+            f"{error.filename or cohort_dir}: {error.strerror}; check the space and the rights"
+        ) from error
+    return funnel
+
+
+def check(source: Source, found: dict[str, Path]) -> dict[str, tables.InputFile]:
+    """Check every table from end to end; table name → checked file."""
+    total = sum(path.stat().st_size for path in found.values())
+    with tqdm(total=total, desc="checking tables", unit="B", unit_scale=True, disable=None) as bar:
+        return {
+            table.name: tables.check(table, found[table.name], bar.update)
+            for table in source.tables
+            if table.name in found
+        }
+
+
+def build(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    files: dict[str, tables.InputFile],
+    folder: Path,
+    seed: int,
+) -> Funnel:
+    """Read, assemble and write all files of a cohort but the manifest."""
+    bad_lines: dict[str, dict[str, int]] = {}
+    steps = 6 + len(source.tables)
+    with tqdm(
+        total=steps, unit="step", disable=None, bar_format="{desc:<28}{bar} {elapsed}"
+    ) as bar:
+
+        def step(name: str) -> None:
+            bar.set_description(name)
+            bar.update()
+
+        connection.execute("CREATE SCHEMA raw")
+        for table in source.tables:
+            step(f"reading {table.name}")
+            if table.name in files:
+                bad_lines[table.name] = tables.load(connection, files[table.name])
+            else:
+                tables.load_absent(connection, table)
+        assemble.views(connection, source)
+        step("ordering admissions")
+        assemble.patients_and_admissions(connection)
+        step("listing codes")
+        assemble.codes(connection, "diagnoses")
+        assemble.codes(connection, "procedures")
+        step("mapping drugs to ATC")
+        assemble.medications(connection)
+        step("joining visits")
+        assemble.visits(connection)
+        funnel = count(connection, source, files, bad_lines)
+        step("collecting the vocabulary")
+        write_vocabulary(connection, folder, seed)
+        step("writing the cohort")
+        write_tables(connection, folder)
+    return funnel
+
+
+def count(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    files: dict[str, tables.InputFile],
+    bad_lines: dict[str, dict[str, int]],
+) -> Funnel:
+    """Count what was kept; WorkbenchError when a table that matters was dropped as a whole."""
+    counts = []
+    for place in assemble.PLACES[:-1]:
+        name = getattr(source, place).table
+        counts.append(assemble.count(connection, place, name, bad_lines.get(name, {})))
+        if counts[-1].read and not counts[-1].kept:
+            reason = max(counts[-1].dropped, key=counts[-1].dropped.get)
+            raise WorkbenchError(
+                f"{files[name].path}: none of the {counts[-1].read:,} rows can be used "
+                f"({reason}); check that all tables come from the same export"
+            )
+    visits, labelled, first, patients = connection.execute("""
+        SELECT count(*), count(*) FILTER (WHERE len(diagnoses) > 0 AND len(medications) > 0),
+               count(DISTINCT patient_id), count(DISTINCT patient_id) FROM visits
+    """).fetchone()
+    kinds, unmapped = assemble.mapping(connection)
+    return Funnel(
+        tables=tuple(counts),
+        absent=tuple(table.name for table in source.tables if table.name not in files),
+        patients=patients,
+        visits=visits,
+        labelled_visits=labelled,
+        first_visits=first,
+        mapping=kinds,
+        unmapped=tuple(unmapped),
+    )
+
+
+def write_vocabulary(connection: duckdb.DuckDBPyConnection, folder: Path, seed: int) -> None:
+    """Write splits.json, and vocabulary.json and titles.json; leave the table `splits`."""
+    ids = connection.execute("SELECT DISTINCT patient_id FROM visits").fetchall()
+    splits = split_patients((row[0] for row in ids), seed)
+    _write_json(folder / "splits.json", splits)
+    connection.register(
+        "placed", pyarrow.table({"patient_id": list(splits), "split": list(splits.values())})
+    )
+    connection.execute("CREATE TABLE splits AS SELECT * FROM placed")
+    connection.unregister("placed")
+    training = "FROM visits SEMI JOIN (FROM splits WHERE split = 'train') USING (patient_id)"
+
+    def distinct(expression: str) -> list:
+        rows = connection.execute(f"SELECT DISTINCT {expression} {training}").fetchall()
+        return [row[0] for row in rows]
+
+    profile = {field: distinct(field) for field in PROFILE_FIELDS if field != "age_band"}
+    Vocabulary.from_codes(
+        diagnoses=distinct("unnest(diagnoses)"),
+        procedures=distinct("unnest(procedures)"),
+        medications=distinct("unnest(medications)"),
+        profile={**profile, "age_band": [age_band(age) for age in distinct("age")]},
+    ).save(folder / "vocabulary.json")
+    _write_json(folder / "titles.json", assemble.titles(connection))
+
+
+def write_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Write patients.parquet and visits.parquet, sorted, so that equal input gives equal bytes."""
+    options = f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
+    connection.execute("SET preserve_insertion_order = true")
+    connection.execute(
+        f"COPY (FROM visits ORDER BY patient_id, admit_time, visit_id) TO ? {options}",
+        [str(folder / "visits.parquet")],
+    )
+    connection.execute(
+        "COPY (SELECT patient_id, any_value(patient.sex) AS sex, count(*)::INTEGER AS visits, "
+        "any_value(split) AS split FROM visits JOIN splits USING (patient_id) "
+        "JOIN (FROM checked_patients WHERE problem IS NULL) AS patient USING (patient_id) "
+        f"GROUP BY patient_id ORDER BY patient_id) TO ? {options}",
+        [str(folder / "patients.parquet")],
+    )
+
+
+def write_manifest(
+    folder: Path,
+    source: Source,
+    files: dict[str, tables.InputFile],
+    seed: int,
+    funnel: Funnel,
+) -> None:
+    """Write what was made from what. No clock: the same input gives the same manifest."""
+    sums = {name: _sha256(folder / name) for name in FILES}
+    splits = json.loads((folder / "splits.json").read_text(encoding="utf-8"))
+    places = list(splits.values())
+    manifest = {
+        "format": FORMAT,
+        "source": source.name,
+        "tables": {
+            name: {"file": file.path.name, "sha256": file.sha256} for name, file in files.items()
+        },
+        "options": {"seed": seed, "ratios": list(RATIOS)},
+        "engine_version": engine.__version__,
+        "counts": {
+            "patients": funnel.patients,
+            "visits": funnel.visits,
+            "labelled_visits": funnel.labelled_visits,
+            "first_visits": funnel.first_visits,
+            "splits": {split: places.count(split) for split in SPLITS},
+        },
+        "funnel": funnel.to_dict(),
+        "files": sums,
+        "fingerprint": hashlib.sha256(
+            "".join(f"{name} {digest}\n" for name, digest in sorted(sums.items())).encode()
+        ).hexdigest(),
+    }
+    _write_json(folder / "manifest.json", manifest)
+
+
+def refuse_overwrite(cohort_dir: Path, force: bool) -> None:
+    """Raise WorkbenchError unless a cohort may be written at this place."""
+    if not cohort_dir.exists():
+        return
+    if not cohort_dir.is_dir():
+        raise WorkbenchError(f"{cohort_dir}: is a file; name a new folder for the cohort")
+    there = {path.name for path in cohort_dir.iterdir()}
+    if not there:
+        return
+    if there - {*FILES, "manifest.json"} or "manifest.json" not in there:
+        raise WorkbenchError(
+            f"{cohort_dir}: is not empty and is not a cohort; name a new folder for the cohort"
+        )
+    if not force:
+        raise WorkbenchError(
+            f"{cohort_dir}: holds a cohort already; add --force to replace it, or name a new folder"
+        )
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary sibling that becomes `target` if all goes well and vanishes if not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    folder = target.with_name(f".{target.name}.{mark}.partial")
+    former = target.with_name(f".{target.name}.{mark}.former")
+    folder.mkdir()
+    try:
+        yield folder
+        if target.exists():
+            target.rename(former)
+        try:
+            folder.rename(target)
+        except OSError:
+            if former.exists():
+                former.rename(target)
+            raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(former, ignore_errors=True)
+
+
+@contextmanager
+def connected(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open DuckDB on a file in `scratch`, with bounded memory and no network."""
+    with duckdb.connect(
+        str(scratch / "work.duckdb"),
+        config={
+            "memory_limit": MEMORY_LIMIT,
+            "threads": THREADS,
+            "temp_directory": str(scratch / "spill"),
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    ) as connection:
+        yield connection
+
+
+def _write_json(path: Path, content: dict) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,246 @@
+"""The tables of an export: found, checked byte by byte, and read into DuckDB as text.
+
+Whatever would make a cohort silently smaller stops here with one line: a missing table or column,
+an empty or cut-off file, another delimiter, another character set. A single bad line does not; it
+is left out and counted.
+"""
+
+import codecs
+import csv
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import duckdb
+
+from engine.errors import WorkbenchError
+from engine.records.source import Table
+
+SUFFIXES = (".csv", ".csv.gz")
+CHUNK = 1 << 20  # bytes
+LONGEST_HEADER = 1 << 16  # bytes
+GZIP_MAGIC = b"\x1f\x8b"
+OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+# Below these, a line that does not fit its header is one bad row; above, the file is wrong.
+BAD_LINES = 10
+BAD_SHARE = 0.01
+# Line number, what is wrong with it, and whether it took following lines into an open quotation.
+BAD_LINES_FOUND = """
+SELECT line, min(error_type::VARCHAR),
+       bool_or(error_type::VARCHAR = 'UNQUOTED VALUE'
+               AND contains(trim(csv_line, E'\\r\\n'), E'\\n'))
+FROM reject_errors GROUP BY line ORDER BY line
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A checked table: its columns as the header spells them, and the SHA-256 of the file."""
+
+    table: Table
+    path: Path
+    header: tuple[str, ...]
+    sha256: str
+
+
+def find(input_dir: Path, folders: Sequence[str], tables: Sequence[Table]) -> dict[str, Path]:
+    """Return table name → file, for the tables of an export that are there.
+
+    `folders` are the places below `input_dir` to look in. Raises WorkbenchError when the folder
+    or a required table is missing, or when a table is there twice.
+    """
+    if not input_dir.is_dir():
+        raise WorkbenchError(f"{input_dir}: no such folder; give the folder that holds the tables")
+    names = [table.name for table in tables]
+    candidates = [input_dir / folder for folder in folders]
+    found = max((_tables_in(folder, names) for folder in candidates), key=len)
+    missing = [table.name for table in tables if table.required and table.name not in found]
+    if missing:
+        places = " and ".join(str(folder) for folder in candidates)
+        raise WorkbenchError(
+            f"{input_dir}: table {', '.join(missing)} is missing; "
+            f"looked for {missing[0]}.csv or {missing[0]}.csv.gz in {places}; put it there"
+        )
+    return found
+
+
+def check(table: Table, path: Path, progress: Callable[[int], None]) -> InputFile:
+    """Read a file from end to end once, in bounded memory, and return it with its header.
+
+    `progress` is told the bytes of the file read since the last call. Raises WorkbenchError for
+    an empty file, a cut-off or damaged gzip, bytes that are not UTF-8, another delimiter, a
+    missing or repeated column, and a header without rows unless the table may be empty.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    start, line = b"", 1
+    with path.open("rb") as raw:
+        told = 0
+        for chunk in _chunks(path, raw):
+            start += chunk[: max(0, LONGEST_HEADER - len(start))]
+            _decode(decoder, chunk, path, line)
+            line += chunk.count(b"\n")
+            told, last = raw.tell(), told
+            progress(told - last)
+        _decode(decoder, b"", path, line, final=True)
+        raw.seek(0)
+        digest = hashlib.file_digest(raw, "sha256").hexdigest()
+    start = start.removeprefix(codecs.BOM_UTF8)
+    if not start.strip():
+        raise WorkbenchError(f"{path}: the file is empty; export the table again")
+    header = _header(table, path, start)
+    if not start.partition(b"\n")[2].strip() and not table.may_be_empty:
+        raise WorkbenchError(f"{path}: has a header but no rows; export the table again")
+    return InputFile(table, path, header, digest)
+
+
+def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, int]:
+    """Copy the columns a source asks for into the DuckDB table `raw.NAME`, all as text.
+
+    Returns reason → lines left out because they do not fit the header. Raises WorkbenchError when
+    those are too many, or when a quotation mark that is never closed swallowed other rows.
+    """
+    spelled = {name.strip().lower(): name for name in file.header}
+    columns = ", ".join(f"{_quoted(spelled[name])} AS {name}" for name in file.table.columns)
+    try:
+        connection.execute(
+            f"CREATE TABLE raw.{file.table.name} AS SELECT {columns} FROM read_csv(?, "
+            "columns = ?, header = true, auto_detect = false, delim = ',', quote = '\"', "
+            "escape = '\"', ignore_errors = true, store_rejects = true, compression = ?)",
+            [
+                _literal(file.path),
+                dict.fromkeys(file.header, "VARCHAR"),
+                "gzip" if file.path.name.lower().endswith(".gz") else "none",
+            ],
+        )
+    except duckdb.InvalidInputException as error:
+        raise WorkbenchError(
+            f"{file.path}: is not one regular CSV table (lines end in different ways, or a "
+            "quotation mark is out of place); export it again"
+        ) from error
+    bad_lines = connection.execute(BAD_LINES_FOUND).fetchall()
+    connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
+    _judge(file, bad_lines, _count(connection, file.table.name))
+    reasons: dict[str, int] = {}
+    for _, error_type, _ in bad_lines:
+        reason = _reason(error_type, len(file.header))
+        reasons[reason] = reasons.get(reason, 0) + 1
+    return reasons
+
+
+def load_absent(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Create `raw.NAME` without rows for an optional table that the export does not have."""
+    columns = ", ".join(f"{name} VARCHAR" for name in table.columns)
+    connection.execute(f"CREATE TABLE raw.{table.name} ({columns})")
+
+
+def _tables_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for name in names:
+            if path.name.lower() in {name + suffix for suffix in SUFFIXES}:
+                if name in found:
+                    raise WorkbenchError(
+                        f"{folder}: {found[name].name} and {path.name} are both there; keep one"
+                    )
+                found[name] = path
+    return found
+
+
+def _chunks(path: Path, raw: BinaryIO) -> Iterator[bytes]:
+    """Yield the bytes of a plain or gzip file in pieces of `CHUNK`."""
+    if not path.name.lower().endswith(".gz"):
+        if raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC:
+            raise WorkbenchError(f"{path}: is compressed; rename it to {path.name}.gz")
+        raw.seek(0)
+        yield from iter(lambda: raw.read(CHUNK), b"")
+        return
+    try:
+        with gzip.GzipFile(fileobj=raw) as unzipped:
+            yield from iter(lambda: unzipped.read(CHUNK), b"")
+    except EOFError as error:
+        raise WorkbenchError(
+            f"{path}: the gzip file is cut off; copy or download it again"
+        ) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise WorkbenchError(
+            f"{path}: is not a sound gzip file; copy it again, or name it .csv if it is plain text"
+        ) from error
+
+
+def _decode(decoder, chunk: bytes, path: Path, line: int, final: bool = False) -> None:
+    try:
+        decoder.decode(chunk, final)
+    except UnicodeDecodeError as error:
+        row = line + error.object[: error.start].count(b"\n")
+        value = error.object[error.start]
+        raise WorkbenchError(
+            f"{path}: line {row} is not UTF-8 (byte 0x{value:02x}); export the table as UTF-8"
+        ) from error
+
+
+def _header(table: Table, path: Path, start: bytes) -> tuple[str, ...]:
+    text = start.decode("utf-8", errors="ignore").splitlines()[0]
+    header = tuple(next(csv.reader([text]), ()))
+    names = [name.strip().lower() for name in header]
+    missing = [column for column in table.columns if column not in names]
+    if missing:
+        for delimiter, spoken in OTHER_DELIMITERS.items():
+            if len(header) <= text.count(delimiter):
+                raise WorkbenchError(
+                    f"{path}: columns are separated by {spoken}; export the table with commas"
+                )
+        raise WorkbenchError(
+            f"{path}: column {', '.join(missing)} is missing; the header should name it "
+            "(its values may be empty)"
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise WorkbenchError(
+            f"{path}: column {repeated[0] or '(without a name)'} is there twice; remove one"
+        )
+    return header
+
+
+def _judge(file: InputFile, bad_lines: list[tuple[int, str, bool]], rows: int) -> None:
+    if not bad_lines:
+        return
+    for line, _, swallowed in bad_lines:
+        if swallowed:
+            raise WorkbenchError(
+                f"{file.path}: a quotation mark opened on line {line} is not closed; "
+                "close it, or double the marks inside texts"
+            )
+    share = len(bad_lines) / (len(bad_lines) + rows)
+    if not rows or (len(bad_lines) >= BAD_LINES and share > BAD_SHARE):
+        line, error_type, _ = bad_lines[0]
+        raise WorkbenchError(
+            f"{file.path}: {len(bad_lines)} lines do not fit the header; the first is line {line}: "
+            f"{_reason(error_type, len(file.header))}; export the table again"
+        )
+
+
+def _reason(error_type: str, fields: int) -> str:
+    return {
+        "MISSING COLUMNS": f"line with fewer than {fields} fields",
+        "TOO MANY COLUMNS": f"line with more than {fields} fields",
+        "UNQUOTED VALUE": "line with a quotation mark out of place",
+        "LINE SIZE OVER MAXIMUM": "line longer than 2 MB",
+    }.get(error_type, f"line that cannot be read ({error_type.lower()})")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    return connection.execute(f"SELECT count(*) FROM raw.{name}").fetchone()[0]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(path: Path) -> str:
+    """Spell a path so that DuckDB does not take its `*`, `?` or `[` for a pattern."""
+    spelled = str(path.resolve()).replace("[", "[[]")
+    return spelled.replace("*", "[*]").replace("?", "[?]")
