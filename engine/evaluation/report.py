@@ -12,6 +12,8 @@ The layout of the JSON, in which a value of a group without visits is null:
     settings                          {seed, resamples, confidence, fingerprint}
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from engine.evaluation.bootstrap import CONFIDENCE, RESAMPLES, PatientBootstrap
@@ -54,10 +56,11 @@ def build_report(
 ) -> dict:
     """Return the report, ready for JSON, of models that predicted the same N labelled visits.
 
-    `predictions` maps a model to its probability (N, L) and selection (N, L) over the L groups
-    of the vocabulary; pairs of which one model is absent are left out. `fingerprint` names the
-    cohort the visits come from.
+    `predictions` maps each of `MODELS` to its probability (N, L) and selection (N, L) over the
+    L groups of the vocabulary; pairs of which one model is absent are left out. `fingerprint`
+    names the cohort the visits come from. Raises ValueError on a model that is none of `MODELS`.
     """
+    predictions = {model: predictions[model] for model in _in_order(predictions)}
     truth, missing = label_matrix(visits, vocabulary)
     patients = np.array([visit.patient_id for visit in visits])
     first = np.array([visit.is_first for visit in visits], dtype=bool)
@@ -121,6 +124,10 @@ def build_report(
     }
 
 
+def _in_order(models: Iterable[str]) -> list[str]:
+    return sorted(models, key=list(MODELS).index)
+
+
 def as_markdown(report: dict) -> str:
     """Return the report as Markdown: a table a metric, the paired differences, what was counted."""
     tables = [_metric_table(report, metric) for metric in METRIC_TITLES]
@@ -129,8 +136,7 @@ def as_markdown(report: dict) -> str:
 
 def _metric_table(report: dict, metric: str) -> str:
     rows = [
-        [MODELS.get(model, model)]
-        + [_interval(groups[group][metric], metric, "mean") for group in GROUPS]
+        [MODELS[model]] + [_interval(groups[group][metric], metric, "mean") for group in GROUPS]
         for model, groups in report["models"].items()
     ]
     if metric == "medications":
@@ -143,7 +149,7 @@ def _paired_table(report: dict) -> str:
     found = {(row["a"], row["b"], row["group"], row["metric"]): row for row in report["paired"]}
     pairs = dict.fromkeys((row["a"], row["b"]) for row in report["paired"])
     rows = [
-        [f"{MODELS.get(a, a)} − {MODELS.get(b, b).lower()}"]
+        [f"{MODELS[a]} − {MODELS[b].lower()}"]
         + [
             _interval(found[a, b, "overall", metric], metric, "difference")
             for metric in PAIRED_METRICS

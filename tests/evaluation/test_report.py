@@ -81,9 +81,9 @@ def test_a_group_without_visits_is_null(visits, predictions, vocabulary):
 
 
 def test_an_absent_model_is_left_out(visits, predictions, vocabulary):
-    two = {name: predictions[name] for name in ("teacher", "student")}
+    two = {name: predictions[name] for name in ("student", "teacher")}
     report = build_report(visits, two, vocabulary, THRESHOLDS, resamples=50)
-    assert set(report["models"]) == {"teacher", "student"}
+    assert list(report["models"]) == ["teacher", "student"]
     assert {(row["a"], row["b"]) for row in report["paired"]} == {("teacher", "student")}
 
 
@@ -100,3 +100,8 @@ def test_markdown_is_aligned_and_signed(report):
     difference = report["paired"][0]["difference"]
     assert f"+{difference:.3f} (+" in text
     assert "5 lie outside the vocabulary" in text
+
+
+def test_a_model_the_report_does_not_know_is_refused(visits, predictions, vocabulary):
+    with pytest.raises(ValueError, match="oracle"):
+        build_report(visits, {"oracle": predictions["teacher"]}, vocabulary, {})
