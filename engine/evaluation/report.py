@@ -130,8 +130,10 @@ def _in_order(models: Iterable[str]) -> list[str]:
 
 def as_markdown(report: dict) -> str:
     """Return the report as Markdown: a table a metric, the paired differences, what was counted."""
-    tables = [_metric_table(report, metric) for metric in METRIC_TITLES]
-    return "\n\n".join([*tables, _paired_table(report), _footnote(report)]) + "\n"
+    parts = [_metric_table(report, metric) for metric in METRIC_TITLES]
+    if report["paired"]:
+        parts.append(_paired_table(report))
+    return "\n\n".join([*parts, _footnote(report)]) + "\n"
 
 
 def _metric_table(report: dict, metric: str) -> str:

@@ -85,6 +85,9 @@ def test_an_absent_model_is_left_out(visits, predictions, vocabulary):
     report = build_report(visits, two, vocabulary, THRESHOLDS, resamples=50)
     assert list(report["models"]) == ["teacher", "student"]
     assert {(row["a"], row["b"]) for row in report["paired"]} == {("teacher", "student")}
+    assert "Paired difference" in as_markdown(report)
+    one = build_report(visits, {"student": predictions["student"]}, vocabulary, {}, resamples=50)
+    assert "Paired difference" not in as_markdown(one)
 
 
 def test_markdown_is_aligned_and_signed(report):
