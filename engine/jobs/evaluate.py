@@ -1,0 +1,77 @@
+"""Measure a pair beside the baselines on one part of a cohort."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from engine.errors import WorkbenchError
+from engine.evaluation.baselines import CopyPrevious, LogisticRegressionBaseline, MostFrequent
+from engine.evaluation.report import build_report
+from engine.jobs.card import render_card
+from engine.jobs.pipeline import hardware
+from engine.recommender import Recommender
+from engine.records.cohort import Cohort
+from engine.registry import METRICS, MODELS, open_pair, reseal
+
+Split = Literal["test", "validation", "all"]
+
+
+def evaluate(
+    cohort: Cohort,
+    models: Path,
+    split: Split = "test",
+    baselines_from: Cohort | None = None,
+    seed: int = 0,
+) -> dict:
+    """Return the report of `engine.evaluation.report` for a pair and the baselines.
+
+    The baselines learn from the training part of `baselines_from`, or of `cohort` itself, and
+    choose k, C and threshold on its validation part. The pair's thresholds are its own.
+    """
+    recommender = Recommender.load(models)
+    visits = cohort.samples(None if split == "all" else split)
+    if not visits:
+        raise WorkbenchError(
+            f"{cohort.folder}: no labelled visits in part '{split}'; try --split all"
+        )
+    source = baselines_from or cohort
+    vocabulary = recommender.vocabulary
+    training, validation = source.samples("train"), source.samples("validation")
+    baselines = {
+        "most_frequent": MostFrequent(),
+        "copy_previous": CopyPrevious(),
+        "logistic_regression": LogisticRegressionBaseline(),
+    }
+    probabilities = {
+        "teacher": recommender.teacher_probabilities(cohort, visits),
+        "student": recommender.student_probabilities(visits),
+        "student_undistilled": recommender.student_probabilities(visits, distilled=False),
+    }
+    calibration = recommender.pair.calibration
+    predictions = {
+        model: (probabilities[model], calibration[model].select(probabilities[model]))
+        for model in MODELS
+    } | {
+        name: baseline.fit(training, validation, vocabulary).predict(visits)
+        for name, baseline in baselines.items()
+    }
+    thresholds = {model: calibration[model].threshold for model in MODELS}
+    thresholds["logistic_regression"] = baselines["logistic_regression"].threshold
+    report = build_report(
+        visits, predictions, vocabulary, thresholds, seed=seed, fingerprint=cohort.fingerprint
+    )
+    report["settings"] |= {
+        "pair": recommender.pair.manifest["version"],
+        "split": split,
+        "baselines_from": source.fingerprint,
+        "hardware": hardware(),
+    }
+    return report
+
+
+def keep_in_card(models: Path, name: str, report: dict) -> None:
+    """Write an evaluation into the pair's metrics and card, under `name`."""
+    pair = open_pair(models)
+    metrics = json.loads((pair.folder / METRICS).read_text(encoding="utf-8"))
+    metrics.setdefault("evaluations", {})[name] = report
+    reseal(pair, metrics, render_card(pair.manifest, pair.recipe, metrics))

@@ -1,0 +1,190 @@
+"""One visit in, one side-by-side recommendation out: the facade that app and commands use.
+
+recommender = Recommender.load(champion_folder())
+recommendation = recommender.recommend(cohort, cohort.visit("10000032"))
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from engine.prompts import Prompt
+from engine.records.cohort import Cohort
+from engine.records.schema import Visit
+from engine.registry import ADAPTER, STUDENT, UNDISTILLED, Pair, open_pair
+from engine.student import inference as student_inference
+from engine.student.model import Student
+from engine.teacher.inference import Teacher
+from engine.terminology import atc
+
+Choice = Literal["both", "teacher", "student"]
+Status = Literal["new", "continued", "stopped"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One medication group, as each model sees it."""
+
+    atc: str
+    name: str
+    teacher: float | None  # probability; None when the model was not asked or lacks the group
+    student: float | None
+    status: Status
+    given: bool | None  # whether it was in fact given; None when nothing is on record
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What the models say for one visit; rows by falling teacher, then student probability."""
+
+    patient_id: str
+    visit_id: str
+    versions: dict[str, str]
+    thresholds: dict[str, float]
+    rows: tuple[Row, ...]
+    omitted: tuple[str, ...]  # what the prompt budget left out of the teacher's sight
+    latency_ms: dict[str, float | None]
+
+    def to_json(self) -> dict:
+        """Return the documented JSON layout."""
+        fields = asdict(self)
+        rows = fields.pop("rows")
+        return {**fields, "recommendations": rows}
+
+
+class Recommender:
+    """A pair of models behind one question; the teacher is loaded when it is first asked."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.vocabulary = pair.vocabulary
+        self.versions = pair.versions
+        self.thresholds = {
+            model: pair.calibration[model].threshold for model in ("teacher", "student")
+        }
+
+    @classmethod
+    def load(cls, folder: Path) -> "Recommender":
+        """Open a pair after checking its SHA-256 sums; WorkbenchError names what is wrong."""
+        return cls(open_pair(folder))
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, loaded from base model and adapter."""
+        recipe = self.pair.recipe
+        return Teacher(
+            recipe.teacher.base_model,
+            self.pair.folder / ADAPTER,
+            len(self.vocabulary.medications),
+            recipe.prompt,
+            recipe.teacher.precision,
+        )
+
+    @cached_property
+    def student(self) -> Student:
+        """The distilled student."""
+        return self._student(STUDENT)
+
+    def prompt(self, cohort: Cohort, visit: Visit) -> Prompt:
+        """Return the prompt of a visit, exactly as the teacher reads it."""
+        return self.teacher.prompt(visit, cohort.title)
+
+    def recommend(self, cohort: Cohort, visit: Visit, model: Choice = "both") -> Recommendation:
+        """Score a visit with one model or both.
+
+        A row stands for every group that reaches either model's threshold and for every group of
+        the latest earlier visit with medications on record.
+        """
+        probability: dict[str, np.ndarray] = {}
+        latency: dict[str, float | None] = {"teacher": None, "student": None}
+        omitted: tuple[str, ...] = ()
+        if model != "teacher":
+            _ = self.student
+            start = time.perf_counter()
+            probability["student"] = self.student_probabilities([visit])[0]
+            latency["student"] = _milliseconds_since(start)
+        if model != "student":
+            _ = self.teacher
+            start = time.perf_counter()
+            prompt = self.prompt(cohort, visit)
+            probability["teacher"] = self._teacher_probabilities([prompt.text])[0]
+            latency["teacher"] = _milliseconds_since(start)
+            omitted = prompt.omitted
+        return Recommendation(
+            visit.patient_id,
+            visit.visit_id,
+            self.versions,
+            self.thresholds,
+            self._rows(visit, probability),
+            omitted,
+            latency,
+        )
+
+    def student_probabilities(self, visits: Sequence[Visit], distilled: bool = True) -> np.ndarray:
+        """Return (visits, groups) calibrated probabilities of the student."""
+        student = self.student if distilled else self._student(UNDISTILLED)
+        calibration = self.pair.calibration["student" if distilled else "student_undistilled"]
+        logits = student_inference.predict(student, visits, self.vocabulary, self.pair.recipe)
+        return calibration.probability(logits)
+
+    def teacher_probabilities(self, cohort: Cohort, visits: Sequence[Visit]) -> np.ndarray:
+        """Return (visits, groups) calibrated probabilities of the teacher, with a progress bar."""
+        texts = [self.prompt(cohort, visit).text for visit in visits]
+        return self._teacher_probabilities(texts, progress="teacher")
+
+    def _teacher_probabilities(
+        self, texts: Sequence[str], progress: str | None = None
+    ) -> np.ndarray:
+        logits, _ = self.teacher.predict(texts, progress=progress)
+        return self.pair.calibration["teacher"].probability(logits)
+
+    def _student(self, file: str) -> Student:
+        return student_inference.load(self.pair.folder / file, self.vocabulary, self.pair.recipe)
+
+    def _rows(self, visit: Visit, probability: dict[str, np.ndarray]) -> tuple[Row, ...]:
+        previous = previous_medications(visit)
+        proposed = {
+            self.vocabulary.medications[column]
+            for model, values in probability.items()
+            for column in np.flatnonzero(self.pair.calibration[model].select(values))
+        }
+        rows = []
+        for group in proposed | previous:
+            column = self.vocabulary.medication_index(group)
+            said = {
+                model: None if column is None else float(values[column])
+                for model, values in probability.items()
+            }
+            status: Status = "stopped"
+            if group in proposed:
+                status = "continued" if group in previous else "new"
+            given = group in visit.medications if visit.medications else None
+            rows.append(
+                Row(
+                    group,
+                    atc.name(group),
+                    said.get("teacher"),
+                    said.get("student"),
+                    status,
+                    given,
+                )
+            )
+        rows.sort(key=lambda row: (-(row.teacher or 0.0), -(row.student or 0.0), row.atc))
+        return tuple(rows)
+
+
+def previous_medications(visit: Visit) -> frozenset[str]:
+    """Return the groups of the latest earlier visit with any medication on record."""
+    for past in reversed(visit.history):
+        if past.medications:
+            return frozenset(past.medications)
+    return frozenset()
+
+
+def _milliseconds_since(start: float) -> float:
+    return round((time.perf_counter() - start) * 1000, 3)

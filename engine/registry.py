@@ -1,0 +1,148 @@
+"""Trained pairs on disk: sealed folders, checked before use, and which one is in use.
+
+A pair is a folder with
+
+    manifest.json            version, creation time, base model, training cohort, SHA-256 of files
+    recipe.yaml              what it was trained with
+    vocabulary.json          the codes it knows
+    calibration.json         temperature and threshold of each model
+    adapter/                 the teacher's LoRA adapters and head
+    student.safetensors      the student; student_undistilled.safetensors is kept for comparison
+    metrics.json, card.md    what it reached, and on what hardware it was trained
+
+`pretrained/aliases.json` names the *champion*: the pair that the app opens.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.config import Recipe, load_recipe
+from engine.errors import WorkbenchError
+from engine.evaluation.calibration import Calibration
+from engine.records.vocabulary import Vocabulary
+from engine.teacher.base_model import sha256
+
+PRETRAINED = Path("pretrained")
+MANIFEST = "manifest.json"
+ADAPTER = "adapter"
+STUDENT = "student.safetensors"
+UNDISTILLED = "student_undistilled.safetensors"
+METRICS = "metrics.json"
+CARD = "card.md"
+MODELS = ("teacher", "student", "student_undistilled")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A checked pair: everything but the weights."""
+
+    folder: Path
+    manifest: dict
+    recipe: Recipe
+    vocabulary: Vocabulary
+    calibration: dict[str, Calibration]  # of each of `MODELS`
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Name teacher and student by the pair's version and the start of their own sum."""
+        files = {"teacher": f"{ADAPTER}/adapter_model.safetensors", "student": STUDENT}
+        sums = self.manifest["files"]
+        return {
+            model: f"{self.manifest['version']}/{sums[file][:8]}" for model, file in files.items()
+        }
+
+
+def champion_folder(pretrained: Path = PRETRAINED) -> Path:
+    """Return the folder of the pair in use."""
+    aliases = pretrained / "aliases.json"
+    try:
+        name = json.loads(aliases.read_text(encoding="utf-8"))["champion"]
+    except FileNotFoundError:
+        raise WorkbenchError(
+            f"{aliases}: not found; start in the project's folder, or name a pair with --models"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise WorkbenchError(f'{aliases}: expected JSON such as {{"champion": "NAME"}}') from None
+    return pretrained / name
+
+
+def open_pair(folder: Path) -> Pair:
+    """Check every file of a pair against its manifest and read all but the weights.
+
+    A run folder is accepted too: its finished pair is in `pair/`.
+
+    Raises:
+        WorkbenchError: naming the file that is missing or changed.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST).exists() and (folder / "pair" / MANIFEST).exists():
+        folder = folder / "pair"
+    manifest = _read_manifest(folder)
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise WorkbenchError(f"{file}: missing; restore the pair's folder from its copy")
+        if sha256(file) != expected:
+            raise WorkbenchError(
+                f"{file}: its SHA-256 is not the one in {MANIFEST}; "
+                "the file is damaged or was changed: restore the pair's folder from its copy"
+            )
+    try:
+        stored = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
+        calibration = {model: Calibration(**stored[model]) for model in MODELS}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise WorkbenchError(
+            f"{folder / 'calibration.json'}: expected a temperature and a threshold for each of "
+            f"{', '.join(MODELS)}; restore the pair's folder"
+        ) from None
+    return Pair(
+        folder,
+        manifest,
+        load_recipe(folder / "recipe.yaml"),
+        Vocabulary.load(folder / "vocabulary.json"),
+        calibration,
+    )
+
+
+def seal(folder: Path, facts: dict) -> dict:
+    """Write the manifest of a pair: `facts` and the SHA-256 of every file; returns it."""
+    files = {
+        str(file.relative_to(folder)): sha256(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != MANIFEST
+    }
+    manifest = {**facts, "files": files}
+    building = folder / f".{MANIFEST}"
+    building.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    building.replace(folder / MANIFEST)
+    return manifest
+
+
+def reseal(pair: Pair, metrics: dict, card: str) -> None:
+    """Replace a pair's metrics and card; weights, vocabulary and calibration stay as they are."""
+    (pair.folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (pair.folder / CARD).write_text(card, encoding="utf-8")
+    seal(pair.folder, {key: value for key, value in pair.manifest.items() if key != "files"})
+
+
+def _read_manifest(folder: Path) -> dict:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        _ = manifest["version"], manifest["files"][STUDENT]
+        inside = all(_is_inside(folder, name) for name in manifest["files"])
+    except FileNotFoundError:
+        raise WorkbenchError(
+            f"{folder}: no trained pair there ({MANIFEST} is missing); "
+            "train one with `train pair`, or name another folder"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise WorkbenchError(f"{path}: not a pair's manifest; restore the pair's folder") from None
+    if not inside:
+        raise WorkbenchError(f"{path}: names a file outside its own folder; restore the folder")
+    return manifest
+
+
+def _is_inside(folder: Path, name: str) -> bool:
+    return (folder / name).resolve().is_relative_to(folder.resolve())

