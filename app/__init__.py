@@ -1,0 +1,1 @@
+"""The Streamlit front end: pages and widgets, no model code, no SQL."""

@@ -1,0 +1,145 @@
+"""The handles of a session: cohort, patient index and models, opened once and shared by pages."""
+
+import logging
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import streamlit as st
+
+from app import patient_terms
+from app.widgets import notice
+from engine.errors import WorkbenchError
+from engine.records.cohort import Cohort
+from engine.records.schema import Visit
+from engine.store import PatientIndex
+
+logger = logging.getLogger("workbench.app")
+
+
+def data_folder() -> Path:
+    """Return the one folder this installation writes to."""
+    return Path(os.environ.get("WORKBENCH_DATA", "data"))
+
+
+def cohort_folder() -> Path:
+    """Return the cohort the app opens."""
+    return Path(os.environ.get("WORKBENCH_COHORT") or data_folder() / "sample")
+
+
+def pair_folder() -> Path:
+    """Return the folder of the model pair the app asks."""
+    from engine.registry import champion_folder
+
+    named = os.environ.get("WORKBENCH_MODELS")
+    return Path(named) if named else champion_folder()
+
+
+def cohort() -> Cohort:
+    """Return the open cohort; without one, say on the page how to make it and stop the page."""
+    folder = cohort_folder()
+    try:
+        return _open_cohort(str(folder), _stamp(folder))
+    except WorkbenchError as error:
+        notice.missing_cohort(str(error))
+        st.stop()
+
+
+def patient_index(cohort: Cohort) -> PatientIndex:
+    """Return the index of a cohort; build it first, with a progress bar, where it is missing."""
+    index = PatientIndex(data_folder() / "workbench.sqlite", cohort.fingerprint)
+    if not index.is_built():
+        total = max(len(cohort.patient_ids()), 1)
+        bar = st.progress(0.0, text="Indexing the patients of this cohort, once …")
+        index.build(
+            patient_terms.rows(cohort),
+            lambda done: (
+                done % 50 or bar.progress(min(done / total, 1.0), text=_count(done, total))
+            ),
+        )
+        bar.empty()
+    return index
+
+
+def recommender():
+    """Return the model pair, loaded on first use (seconds); `WorkbenchError` when it is broken."""
+    folder = pair_folder()
+    return _load_recommender(str(folder), _stamp(folder))
+
+
+def prompt(cohort: Cohort, visit: Visit):
+    """Return what the teacher reads of a visit; computed once for every session."""
+    return _prompt(*_key(cohort, visit), cohort, visit)
+
+
+def recommend(cohort: Cohort, visit: Visit, model: str):
+    """Return the recommendation of "student" or "both"; computed once for every session."""
+    return _recommend(*_key(cohort, visit), model, cohort, visit)
+
+
+def open_patient(patient_id: str) -> None:
+    """Make this the patient of the session; the id stays out of the address bar."""
+    st.session_state["patient_id"] = patient_id
+    st.session_state.pop("visit_id", None)
+
+
+def chosen_patient() -> str | None:
+    """Return the id of the patient that was opened last, if any."""
+    return st.session_state.get("patient_id")
+
+
+@contextmanager
+def faults_shown() -> Iterator[None]:
+    """Turn every failure of a page into a box; a fault is logged by its kind and place only."""
+    try:
+        yield
+    except WorkbenchError as error:
+        notice.error(str(error))
+    except Exception as error:  # noqa: BLE001  the last line of defence: message may hold records
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        logger.error("%s at %s:%s", type(error).__name__, Path(place.filename).name, place.lineno)
+        notice.unexpected()
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the cohort …")
+def _open_cohort(folder: str, stamp: tuple) -> Cohort:
+    return Cohort.open(folder)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the models …", show_time=True)
+def _load_recommender(folder: str, stamp: tuple):
+    from engine.recommender import Recommender  # brings PyTorch: only when it is needed
+
+    return Recommender.load(Path(folder))
+
+
+@st.cache_data(max_entries=500, show_spinner=False)
+def _prompt(models: tuple, fingerprint: str, visit_id: str, _cohort: Cohort, _visit: Visit):
+    return recommender().prompt(_cohort, _visit)
+
+
+@st.cache_data(max_entries=500, show_spinner=False)
+def _recommend(
+    models: tuple, fingerprint: str, visit_id: str, model: str, _cohort: Cohort, _visit: Visit
+):
+    return recommender().recommend(_cohort, _visit, model=model)
+
+
+def _key(cohort: Cohort, visit: Visit) -> tuple[tuple, str, str]:
+    folder = pair_folder()
+    return (str(folder), *_stamp(folder)), cohort.fingerprint, visit.visit_id
+
+
+def _stamp(folder: Path) -> tuple:
+    """Return what changes when a cohort or model folder is replaced by another one."""
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return ()
+    facts = manifest.stat()
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
+
+def _count(done: int, total: int) -> str:
+    return f"Indexing the patients of this cohort, once … {done:,} of {total:,}"

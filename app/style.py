@@ -1,0 +1,106 @@
+"""The one visual language: colours, type and spacing of every page and chart."""
+
+from html import escape
+
+import plotly.graph_objects as go
+import streamlit as st
+
+INK = "#1b2733"
+MUTED = "#5b6b7a"
+LINE = "#d5dee3"
+SURFACE = "#f3f7f8"
+PRIMARY = "#0b6e75"
+PAST = "#9fb6c1"
+LATER = "#e3eaee"
+
+# Who proposes a medication group: (teacher's bar, student's bar). Told apart by lightness too.
+AGREEMENT = {
+    "both": ("#0b6e75", "#7cc0bd"),
+    "teacher": ("#6b4fa0", "#c6b9e3"),
+    "student": ("#c8701b", "#f0bd86"),
+    "neither": ("#75838f", "#c2ccd3"),
+    "waiting": ("#0b6e75", "#7cc0bd"),
+}
+AGREEMENT_LABEL = {
+    "both": "Both propose",
+    "teacher": "Only the teacher",
+    "student": "Only the student",
+    "neither": "Neither, but given last time",
+    "waiting": "The student; no answer of the teacher yet",
+}
+
+FONT = "'Source Sans', 'Source Sans Pro', sans-serif"
+
+_CSS = f"""<style>
+.block-container, [data-testid="stMainBlockContainer"] {{ max-width: 1500px; }}
+.wb-muted {{ color: {MUTED}; }}
+.wb-small {{ font-size: .87rem; line-height: 1.45; }}
+.wb-number {{ font-variant-numeric: tabular-nums; }}
+.wb-header {{ display: flex; flex-wrap: wrap; align-items: baseline; gap: .35rem .8rem; }}
+.wb-header h1 {{ font-size: 1.7rem; font-weight: 650; margin: 0; padding: 0; color: {INK}; }}
+.wb-badge {{ display: inline-block; padding: .08rem .55rem; border-radius: 1rem; font-size: .82rem;
+  font-weight: 600; border: 1px solid {LINE}; background: {SURFACE}; color: {MUTED}; }}
+.wb-badge.strong {{ background: #e2f1f0; border-color: #b7dbd8; color: {PRIMARY}; }}
+.wb-badge.warn {{ background: #fdf1e3; border-color: #f0d2ae; color: #8a4b0c; }}
+.wb-facts {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(105px, 1fr));
+  gap: .2rem 1.4rem; margin-top: .55rem; }}
+.wb-fact .label {{ color: {MUTED}; font-size: .8rem; }}
+.wb-fact .value {{ font-weight: 600; font-variant-numeric: tabular-nums; }}
+.wb-notice {{ background: #fff7e8; border: 1px solid #f1dcb3; border-left: 4px solid #d99a2b;
+  border-radius: .4rem; padding: .45rem .8rem; }}
+.wb-notice b {{ color: #6d4708; }}
+.wb-cards {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr));
+  gap: .8rem; }}
+.wb-card {{ border: 1px solid {LINE}; border-radius: .4rem; padding: .6rem .85rem; }}
+.wb-card .title {{ font-weight: 600; }}
+.wb-card .big {{ font-size: 1.45rem; font-weight: 650; font-variant-numeric: tabular-nums; }}
+.wb-lists {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr));
+  gap: .6rem 1.8rem; }}
+.wb-lists h4 {{ font-size: .92rem; margin: 0 0 .25rem 0; padding: 0; color: {INK}; }}
+.wb-lists table {{ border-collapse: collapse; width: 100%; margin: 0; }}
+.wb-lists td {{ padding: .1rem .5rem .1rem 0; vertical-align: top; border: 0;
+  font-size: .88rem; line-height: 1.35; }}
+.wb-lists td.code {{ color: {MUTED}; white-space: nowrap; width: 1%;
+  font-variant-numeric: tabular-nums; }}
+.wb-prompt {{ background: {SURFACE}; border: 1px solid {LINE}; border-radius: .4rem;
+  padding: .8rem 1.1rem; line-height: 1.55; overflow-wrap: anywhere; }}
+.wb-prompt p {{ margin: 0 0 .55rem 0; }}
+.wb-prompt .lead {{ font-weight: 650; color: {PRIMARY}; }}
+.wb-key {{ display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem;
+  vertical-align: -.08rem; margin-right: .35rem; }}
+.wb-legend {{ display: flex; flex-wrap: wrap; gap: .25rem 1.2rem; }}
+</style>"""
+
+
+def apply() -> None:
+    """Add the style sheet of the app's own HTML pieces to the page."""
+    st.html(_CSS)
+
+
+def text(value: object) -> str:
+    """Return untrusted text as HTML text; nothing from a record is ever markup."""
+    return escape(str(value))
+
+
+def badge(label: str, kind: str = "") -> str:
+    """Return a small rounded label; `kind` is "", "strong" or "warn"."""
+    return f'<span class="wb-badge {kind}">{text(label)}</span>'
+
+
+def empty_figure(height: int) -> go.Figure:
+    """Return a figure with the app's fonts, colours and margins, `height` in pixels."""
+    figure = go.Figure()
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        font={"family": FONT, "size": 13, "color": INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hoverlabel={"bgcolor": "#ffffff", "bordercolor": LINE, "font": {"color": INK, "size": 13}},
+        showlegend=False,
+        dragmode=False,
+    )
+    return figure
+
+
+CHART_CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}

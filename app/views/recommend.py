@@ -1,0 +1,208 @@
+"""Recommend: one visit, what the models read of it, and what teacher and student answer."""
+
+import streamlit as st
+
+from app import session, style
+from app.widgets import (
+    agreement,
+    answer_summary,
+    notice,
+    patient_header,
+    probability_chart,
+    prompt_panel,
+    recommendation_table,
+    timeline,
+    visit_record,
+)
+from engine.errors import WorkbenchError
+from engine.records.cohort import Cohort
+from engine.records.schema import Visit
+from engine.terminology import atc
+
+SHOWN_VISITS = 5  # other visits listed before one asks for all
+WIDE_ENOUGH = 540  # pixels a column needs before chart and table stand side by side
+SORT_LABEL = {"teacher": "Teacher", "student": "Student", "agreement": "Agreement"}
+
+
+def show() -> None:
+    """Draw the page."""
+    cohort = session.cohort()
+    patient_id = session.chosen_patient()
+    if patient_id is None:
+        _draw_no_patient()
+        return
+    visits = cohort.visits(patient_id)
+    visit = _choose_visit(visits)
+    _draw_visits(cohort, visits, visit)
+    answers, reading = st.container(), st.container()
+    _draw_other_visits(cohort, visits, visit)
+    _draw_models(cohort, visit, answers, reading)
+
+
+def _draw_no_patient() -> None:
+    st.title("Recommend", anchor=False)
+    notice.empty(
+        "No patient is open.",
+        ["Find one on the Patients page and click it.", "A reload of the page closes the patient."],
+    )
+    st.page_link("views/patients.py", label="Find a patient", icon=":material/search:")
+
+
+# ---------------------------------------------------------------- the patient
+
+
+def _choose_visit(visits: list[Visit]) -> Visit:
+    """Return the visit chosen in this session, by default the latest."""
+    chosen = st.session_state.get("visit_id")
+    return next((visit for visit in visits if visit.visit_id == chosen), visits[-1])
+
+
+def _draw_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> None:
+    patient_header.draw(visit, visits, cohort.split_of(visit.patient_id))
+    notice.decision_support()
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"
+    ):
+        st.subheader("Visits", anchor=False, width="content")
+        st.html(timeline.legend(), width="content")
+        _draw_visit_chooser(visits, visit)
+    st.plotly_chart(
+        timeline.figure(visits, visit.visit_id),
+        key="timeline",
+        config=style.CHART_CONFIG,
+        theme=None,
+        on_select=_take_clicked_visit,
+        selection_mode="points",
+        alt="Visits of this patient on a time axis",
+    )
+    visit_record.draw_leading(visit, cohort.title)
+    with st.expander(f"This visit in full: {visit_record.count(visit)}"):
+        visit_record.draw(visit, cohort.title, atc.name)
+
+
+def _draw_visit_chooser(visits: list[Visit], visit: Visit) -> None:
+    labels = {other.visit_id: patient_header.visit_label(other) for other in reversed(visits)}
+    labels[visits[-1].visit_id] += " (latest)"
+    st.session_state["visit_choice"] = visit.visit_id  # a click on the timeline may have moved it
+    st.selectbox(
+        "Visit",
+        list(labels),
+        format_func=labels.get,
+        key="visit_choice",
+        on_change=_take_chosen_visit,
+        width=400,
+        label_visibility="collapsed",
+    )
+
+
+def _take_chosen_visit() -> None:
+    st.session_state["visit_id"] = st.session_state["visit_choice"]
+
+
+def _take_clicked_visit() -> None:
+    points = st.session_state["timeline"].selection.points
+    if points:
+        st.session_state["visit_id"] = points[0]["customdata"][0]
+
+
+def _draw_other_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> None:
+    others = [other for other in reversed(visits) if other.visit_id != visit.visit_id]
+    if not others:
+        return
+    st.subheader("Other visits", anchor=False)
+    shown = others[:SHOWN_VISITS]
+    if len(others) > SHOWN_VISITS and st.toggle(f"Show all {len(others)}", key="all_visits"):
+        shown = others
+    for other in shown:
+        with st.expander(visit_record.title(other)):
+            visit_record.draw(other, cohort.title, atc.name)
+
+
+# ---------------------------------------------------------------- the models
+
+
+def _draw_models(cohort: Cohort, visit: Visit, answers, reading) -> None:
+    """Draw the student's answer at once, then what the teacher reads and what both say."""
+    with answers:
+        by = _ask_order()
+        trouble, place = st.container(), st.empty()
+    try:
+        if st.session_state.get("answered") == visit.visit_id:
+            _draw_prompt(cohort, visit, reading)
+            both = session.recommend(cohort, visit, "both")
+        else:
+            with place.container(), st.spinner("The teacher is reading the record …"):
+                _draw_answer(visit, session.recommend(cohort, visit, "student"), by)
+                _draw_prompt(cohort, visit, reading)
+                both = session.recommend(cohort, visit, "both")
+            st.session_state["answered"] = visit.visit_id
+        with place.container():
+            _draw_answer(visit, both, by)
+    except WorkbenchError as error:
+        with trouble:
+            notice.error(str(error), title="The models cannot be asked")
+
+
+def _ask_order() -> str:
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"
+    ):
+        st.subheader("Teacher and student", anchor=False, width="content")
+        return st.segmented_control(
+            "Sorted by",
+            agreement.SORTS,
+            format_func=SORT_LABEL.get,
+            default="teacher",
+            required=True,
+            key="sort",
+            persist_state="session",
+            label_visibility="collapsed",
+        )
+
+
+def _draw_prompt(cohort: Cohort, visit: Visit, reading) -> None:
+    prompt = session.prompt(cohort, visit)
+    with reading:
+        st.subheader("What the teacher reads", anchor=False)
+        prompt_panel.draw(prompt.text, prompt.tokens, prompt.omitted)
+
+
+def _draw_answer(visit: Visit, answer, by: str) -> None:
+    """Draw the cards, the chart and the table of one recommendation, in the order asked for."""
+    answer_summary.draw(answer, visit)
+    rows = agreement.ordered(answer.rows, answer.thresholds, by)
+    if not rows:
+        st.info("Neither model reaches its threshold for any medication group.")
+        return
+    st.html(agreement.legend(rows, answer.thresholds))
+    chart = probability_chart.figure(rows, answer.thresholds)
+    with st.grid(2, min_column_width=WIDE_ENOUGH):
+        st.plotly_chart(
+            chart,
+            config=style.CHART_CONFIG,
+            theme=None,
+            alt="Probabilities of teacher and student for each medication group",
+        )
+        recommendation_table.draw(rows, answer.thresholds, height=chart.layout.height)
+    _draw_remarks(visit, answer)
+
+
+def _draw_remarks(visit: Visit, answer) -> None:
+    """Say what neither model proposed though it was given, and which codes are new to them."""
+    missed = answer_summary.missed(answer, visit)
+    if missed and answer.latency_ms.get("teacher") is not None:
+        st.caption(f"Given during this visit, proposed by neither model: {_names(missed)}.")
+    unseen = answer_summary.unseen(session.recommender().vocabulary, visit)
+    if unseen:
+        st.caption(
+            "Codes that did not occur in training, so the student cannot tell them apart; the "
+            f"teacher reads their names: {', '.join(unseen)}."
+        )
+
+
+def _names(groups: list[str]) -> str:
+    return ", ".join(f"{atc.name(group)} ({group})" for group in groups)
+
+
+if __name__ == "__main__":
+    show()

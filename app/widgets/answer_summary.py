@@ -1,0 +1,79 @@
+"""What each model answered in one card: how many groups, how fast, and how it fits the record."""
+
+import streamlit as st
+
+from app import style
+from app.widgets import agreement
+from engine.records.schema import Visit
+
+MODELS = ("teacher", "student")
+
+
+def draw(recommendation, visit: Visit) -> None:
+    """Draw a card a model, and one for what the two have in common."""
+    cards = [_model_card(model, recommendation, visit) for model in MODELS]
+    cards.append(_agreement_card(recommendation))
+    st.html(f'<div class="wb-cards">{"".join(cards)}</div>')
+
+
+def missed(recommendation, visit: Visit) -> list[str]:
+    """Return the groups that were given during the visit and that no model proposed."""
+    proposed = set().union(*(_proposed(recommendation, model) for model in MODELS))
+    return [group for group in visit.medications if group not in proposed]
+
+
+def unseen(vocabulary, visit: Visit) -> list[str]:
+    """Return the codes of the visit, without their version, that the models never saw."""
+    codes = [code for code in visit.diagnoses if not vocabulary.diagnosis_index(code)]
+    codes += [code for code in visit.procedures if not vocabulary.procedure_index(code)]
+    return [code.split(":", 1)[-1] for code in codes]
+
+
+def _model_card(model: str, recommendation, visit: Visit) -> str:
+    version = recommendation.versions.get(model, "")
+    latency = recommendation.latency_ms.get(model)
+    title = f"{model.capitalize()} <span class='wb-muted wb-small'>{style.text(version)}</span>"
+    if latency is None:
+        return _card(title, "…", "no answer yet")
+    proposed = _proposed(recommendation, model)
+    lines = [f"answered in {milliseconds(latency)}"]
+    if visit.medications:
+        hits = len(proposed & set(visit.medications))
+        lines.append(f"{hits} of {len(visit.medications)} given groups found")
+    return _card(title, _groups(len(proposed)), " · ".join(lines))
+
+
+def _agreement_card(recommendation) -> str:
+    teacher, student = (_proposed(recommendation, model) for model in MODELS)
+    if recommendation.latency_ms.get("teacher") is None:
+        return _card("Agreement", "…", "known when both have answered")
+    return _card(
+        "Agreement",
+        _groups(len(teacher & student)),
+        f"proposed by both, of {len(teacher | student)} proposed by either",
+    )
+
+
+def milliseconds(latency: float) -> str:
+    """Return a duration with two meaningful digits, in ms below a second."""
+    if latency >= 1000:
+        return f"{latency / 1000:.1f} s"
+    return f"{latency:.0f} ms" if latency >= 10 else f"{latency:.1f} ms"
+
+
+def _groups(number: int) -> str:
+    return "1 group" if number == 1 else f"{number} groups"
+
+
+def _card(title: str, big: str, small: str) -> str:
+    return (
+        f'<div class="wb-card"><div class="title">{title}</div><div class="big">{big}</div>'
+        f'<div class="wb-small wb-muted wb-number">{small}</div></div>'
+    )
+
+
+def _proposed(recommendation, model: str) -> set[str]:
+    threshold = recommendation.thresholds.get(model)
+    return {
+        row.atc for row in recommendation.rows if agreement.proposes(getattr(row, model), threshold)
+    }

@@ -1,0 +1,139 @@
+"""Teacher and student side by side: one pair of bars a medication group."""
+
+import plotly.graph_objects as go
+
+from app import style
+from app.widgets import agreement
+
+ROW_HEIGHT = 27  # pixels
+FRAME = 58  # pixels above and below the rows
+LONGEST_NAME = 40  # characters of a group's name beside its bars; the whole name is in the hover
+MODELS = (("teacher", 0), ("student", 1))  # model, which of the two shades
+
+
+def figure(rows, thresholds: dict[str, float]) -> go.Figure:
+    """Return the paired bars of `rows`, the first on top.
+
+    Args:
+        rows: `Row`s of a recommendation, already in order.
+        thresholds: of "teacher" and "student"; each is drawn as a line through the chart.
+    """
+    chart = style.empty_figure(ROW_HEIGHT * max(len(rows), 1) + FRAME)
+    kinds = [agreement.of(row, thresholds) for row in rows]
+    for model, shade in MODELS:
+        chart.add_bar(
+            name=model,
+            orientation="h",
+            y=[row.atc for row in rows],
+            x=[getattr(row, model) for row in rows],
+            marker={
+                "color": [style.AGREEMENT[kind][shade] for kind in kinds],
+                "cornerradius": 2,
+                "line": {"width": 0},
+            },
+            hovertext=[_hover(row, kind) for row, kind in zip(rows, kinds, strict=True)],
+            hovertemplate="%{hovertext}<extra></extra>",
+            offsetgroup=model,
+            textposition="none",
+        )
+    chart.update_layout(
+        barmode="group",
+        bargap=0.28,
+        bargroupgap=0.06,
+        margin={"l": 8, "r": 8, "t": 34, "b": 24},
+    )
+    chart.update_yaxes(
+        tickvals=[row.atc for row in rows],
+        ticktext=[_label(row) for row in rows],
+        range=[len(rows) - 0.5, -0.5],  # first row on top
+        type="category",
+        automargin=True,
+        fixedrange=True,
+        ticks="",
+    )
+    chart.update_xaxes(
+        range=[0, 1.09 if _any_given(rows) else 1.0],
+        tickvals=[0, 0.25, 0.5, 0.75, 1],
+        ticktext=["0", "0.25", "0.5", "0.75", "1"],
+        gridcolor=style.LINE,
+        griddash="dot",
+        zeroline=True,
+        zerolinecolor=style.LINE,
+        tickfont={"color": style.MUTED},
+        fixedrange=True,
+        automargin=True,
+    )
+    _draw_thresholds(chart, rows, thresholds)
+    _mark_given(chart, rows)
+    return chart
+
+
+def _draw_thresholds(chart: go.Figure, rows, thresholds: dict[str, float]) -> None:
+    """Draw a line a model; the labels stand on the outer sides so that close ones stay apart."""
+    present = [m for m, _ in MODELS if any(getattr(row, m) is not None for row in rows)]
+    lines = sorted((thresholds[model], model) for model in present)
+    for position, (threshold, model) in enumerate(lines):
+        chart.add_vline(
+            x=threshold,
+            line={"color": style.INK, "width": 1.4, "dash": _DASH[model]},
+            layer="above",
+        )
+        chart.add_annotation(
+            x=threshold,
+            y=1,
+            yref="paper",
+            yshift=13,
+            xanchor="left" if position or len(lines) == 1 else "right",
+            showarrow=False,
+            text=f"{model} threshold {threshold:.2f}",
+            font={"size": 12, "color": style.MUTED},
+        )
+
+
+def _mark_given(chart: go.Figure, rows) -> None:
+    """For a past visit, tick the groups that were in fact given."""
+    if not _any_given(rows):
+        return
+    given = [row for row in rows if row.given]
+    chart.add_scatter(
+        name="given",
+        y=[row.atc for row in given],
+        x=[1.05] * len(given),
+        mode="text",
+        text=["✓"] * len(given),
+        textfont={"size": 14, "color": style.INK},
+        hovertemplate="given during this visit<extra></extra>",
+    )
+    chart.add_annotation(
+        x=1.05,
+        y=1,
+        yref="paper",
+        yshift=13,
+        showarrow=False,
+        text="given",
+        font={"size": 12, "color": style.MUTED},
+    )
+
+
+_DASH = {"teacher": "dash", "student": "dot"}
+
+
+def _any_given(rows) -> bool:
+    return any(row.given is not None for row in rows)
+
+
+def _label(row) -> str:
+    name = row.name if len(row.name) <= LONGEST_NAME else row.name[: LONGEST_NAME - 1] + "…"
+    return f"{style.text(name)} <span style='color:{style.MUTED}'>{style.text(row.atc)}</span> "
+
+
+def _hover(row, kind: str) -> str:
+    lines = [f"<b>{style.text(row.name)}</b> {style.text(row.atc)}"]
+    for model, _ in MODELS:
+        probability = getattr(row, model)
+        shown = "no answer" if probability is None else f"{probability:.2f}"
+        lines.append(f"{model.capitalize()} {shown}")
+    lines.append(f"{style.AGREEMENT_LABEL[kind]} · {row.status}")
+    if row.given is not None:
+        lines.append("given during this visit" if row.given else "not given during this visit")
+    return "<br>".join(lines)

@@ -1,0 +1,59 @@
+"""The recommendation as a table: code, name, both probabilities, status, and what was given."""
+
+import pandas as pd
+import streamlit as st
+
+from app import style
+from app.widgets import agreement
+
+ROW_HEIGHT = 27  # pixels
+STATUS_COLOUR = {"new": style.PRIMARY, "continued": style.INK, "stopped": style.MUTED}
+
+
+def frame(rows) -> pd.DataFrame:
+    """Return one line a row, in the order given; `Given` only where the visit has a record."""
+    columns = {
+        "Code": [row.atc for row in rows],
+        "Medication group": [row.name for row in rows],
+        "Teacher": pd.Series([row.teacher for row in rows], dtype="Float64"),
+        "Student": pd.Series([row.student for row in rows], dtype="Float64"),
+        "Status": [row.status for row in rows],
+    }
+    if any(row.given is not None for row in rows):
+        columns["Given"] = ["✓" if row.given else "" for row in rows]
+    return pd.DataFrame(columns)
+
+
+def draw(rows, thresholds: dict[str, float], height: int) -> None:
+    """Draw the table, `height` pixels high; a probability that reaches its threshold is bold."""
+    table = frame(rows)
+    styled = table.style.apply(_emphasise, axis=1, rows=rows, thresholds=thresholds)
+    st.dataframe(
+        styled,
+        hide_index=True,
+        height=height,
+        row_height=ROW_HEIGHT,
+        placeholder="–",
+        alt="Medication groups with the probabilities of teacher and student",
+        column_config={
+            "Code": st.column_config.TextColumn(width=58),
+            "Medication group": st.column_config.TextColumn(width=235),
+            "Teacher": st.column_config.NumberColumn(format="%.2f", width=70, alignment="right"),
+            "Student": st.column_config.NumberColumn(format="%.2f", width=70, alignment="right"),
+            "Status": st.column_config.TextColumn(width=85),
+            "Given": st.column_config.TextColumn(width=55, alignment="center"),
+        },
+    )
+
+
+def _emphasise(line: pd.Series, rows, thresholds: dict[str, float]) -> list[str]:
+    row = rows[line.name]
+    shade = style.AGREEMENT[agreement.of(row, thresholds)][0]
+    look = dict.fromkeys(line.index, "")
+    for model in ("teacher", "student"):
+        reached = agreement.proposes(getattr(row, model), thresholds.get(model))
+        look[model.capitalize()] = (
+            f"color: {shade}; font-weight: 700" if reached else f"color: {style.MUTED}"
+        )
+    look["Status"] = f"color: {STATUS_COLOUR.get(row.status, style.INK)}"
+    return list(look.values())
