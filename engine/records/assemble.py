@@ -13,7 +13,7 @@ from engine.terminology import drugs
 
 OLDEST_AGE = 130  # years; beyond it the birth date or the admission is wrong
 FIRST_YEAR, LAST_YEAR = 1800, 2500  # de-identified dates lie in the future
-PLACES = ("patients", "admissions", "diagnoses", "procedures", "prescriptions", "titles")
+COUNTED = ("patients", "admissions", "diagnoses", "procedures", "prescriptions")
 
 # Ways in which records say that they do not know, compared in capitals.
 NOT_KNOWN = (
@@ -201,7 +201,7 @@ def views(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
     """Offer the source's six tables as views `source.…`, and the rules for single values."""
     connection.execute(MACROS)
     connection.execute("CREATE SCHEMA source")
-    for place in PLACES:
+    for place in (*COUNTED, "titles"):
         connection.execute(f"CREATE VIEW source.{place} AS {getattr(source, place).select}")
 
 

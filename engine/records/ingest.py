@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 import engine
 from engine.errors import WorkbenchError
-from engine.records import assemble, tables
+from engine.records import assemble, mimic_iv, tables
 from engine.records.cohort import FILES, FORMAT
 from engine.records.funnel import Funnel
 from engine.records.schema import PROFILE_FIELDS, age_band
@@ -28,29 +28,30 @@ from engine.records.source import Source
 from engine.records.splits import RATIOS, SPLITS, split_patients
 from engine.records.vocabulary import Vocabulary
 
+SOURCES = {source.name: source for source in (mimic_iv.SOURCE,)}
 MEMORY_LIMIT = "2GB"  # DuckDB spills to the temporary folder beyond it
 THREADS = 2
 ROW_GROUP = 8192  # visits; small enough that one patient is found without reading the rest
 
 
 def ingest(
-    source: Source,
     input_dir: str | Path,
     cohort_dir: str | Path,
+    source: Source = mimic_iv.SOURCE,
     seed: int = 0,
     force: bool = False,
 ) -> Funnel:
     """Write the cohort of an export and return what became of its rows.
 
-    `seed` decides which patients train, validate and test. With `force`, a cohort already at
-    `cohort_dir` is replaced once the new one is whole. Raises WorkbenchError, with nothing
-    written, for anything in the input or at the destination that a person has to mend.
+    `source` is one of `SOURCES`; `seed` decides which patients train, validate and test. With
+    `force`, a cohort already at `cohort_dir` is replaced once the new one is whole. Raises
+    WorkbenchError, with nothing written, for anything in the input or at the destination that a
+    person has to mend.
     """
-    input_dir, cohort_dir = Path(input_dir), Path(cohort_dir).absolute()
-    refuse_overwrite(cohort_dir, force)
-    found = tables.find(input_dir, source.folders, source.tables)
+    input_dir, cohort_dir = Path(input_dir), Path(cohort_dir).resolve()
     try:
-        files = check(source, found)
+        refuse_overwrite(cohort_dir, force)
+        files = check(source, tables.find(input_dir, source.folders, source.tables))
         with whole_folder(cohort_dir) as folder:
             scratch = folder / ".scratch"
             scratch.mkdir()
@@ -63,7 +64,8 @@ def ingest(
         raise WorkbenchError(f"{input_dir}: could not be ingested ({line})") from error
     except OSError as error:
         raise WorkbenchError(
-            f"{error.filename or cohort_dir}: {error.strerror}; check the space and the rights"
+            f"{error.filename or cohort_dir}: {error.strerror or error}; "
+            "check that it is there, may be read or written, and that the disk is not full"
         ) from error
     return funnel
 
@@ -129,28 +131,30 @@ def count(
     bad_lines: dict[str, dict[str, int]],
 ) -> Funnel:
     """Count what was kept; WorkbenchError when a table that matters was dropped as a whole."""
-    counts = []
-    for place in assemble.PLACES[:-1]:
+    counts = {}
+    for place in assemble.COUNTED:
         name = getattr(source, place).table
-        counts.append(assemble.count(connection, place, name, bad_lines.get(name, {})))
-        if counts[-1].read and not counts[-1].kept:
-            reason = max(counts[-1].dropped, key=counts[-1].dropped.get)
+        counts[place] = assemble.count(connection, place, name, bad_lines.get(name, {}))
+    for place in ("admissions", *assemble.COUNTED):  # without admissions the rest is lost as well
+        if counts[place].read and not counts[place].kept:
+            reason, rows = max(counts[place].dropped.items(), key=lambda dropped: dropped[1])
             raise WorkbenchError(
-                f"{files[name].path}: none of the {counts[-1].read:,} rows can be used "
-                f"({reason}); check that all tables come from the same export"
+                f"{files[counts[place].table].path}: none of the {counts[place].read:,} rows can "
+                f"be used ({rows:,}: {reason}); check that all tables come from the same export"
             )
-    visits, labelled, first, patients = connection.execute("""
-        SELECT count(*), count(*) FILTER (WHERE len(diagnoses) > 0 AND len(medications) > 0),
-               count(DISTINCT patient_id), count(DISTINCT patient_id) FROM visits
+    patients, visits, labelled = connection.execute("""
+        SELECT count(DISTINCT patient_id), count(*),
+               count(*) FILTER (WHERE len(diagnoses) > 0 AND len(medications) > 0)
+        FROM visits
     """).fetchone()
     kinds, unmapped = assemble.mapping(connection)
     return Funnel(
-        tables=tuple(counts),
+        tables=tuple(counts.values()),
         absent=tuple(table.name for table in source.tables if table.name not in files),
         patients=patients,
         visits=visits,
         labelled_visits=labelled,
-        first_visits=first,
+        first_visits=patients,  # everyone has exactly one
         mapping=kinds,
         unmapped=tuple(unmapped),
     )

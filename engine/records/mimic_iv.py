@@ -3,10 +3,6 @@
 python -m engine ingest mimic-iv INPUT_DIR COHORT_DIR
 """
 
-from pathlib import Path
-
-from engine.records import ingest as ingestion
-from engine.records.funnel import Funnel
 from engine.records.source import Reading, Source, Table
 
 SOURCE = Source(
@@ -102,10 +98,3 @@ SOURCE = Source(
     """,
     ),
 )
-
-
-def ingest(
-    input_dir: str | Path, cohort_dir: str | Path, seed: int = 0, force: bool = False
-) -> Funnel:
-    """Turn MIMIC-IV tables into a cohort folder; see `engine.records.ingest.ingest`."""
-    return ingestion.ingest(SOURCE, input_dir, cohort_dir, seed=seed, force=force)

@@ -39,7 +39,7 @@ FROM reject_errors GROUP BY line ORDER BY line
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A checked table: its columns as the header spells them, and the SHA-256 of the file."""
+    """A checked table: the names of its columns in small letters, and the SHA-256 of the file."""
 
     table: Table
     path: Path
@@ -103,8 +103,8 @@ def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, in
     Returns reason → lines left out because they do not fit the header. Raises WorkbenchError when
     those are too many, or when a quotation mark that is never closed swallowed other rows.
     """
-    spelled = {name.strip().lower(): name for name in file.header}
-    columns = ", ".join(f"{_quoted(spelled[name])} AS {name}" for name in file.table.columns)
+    # Columns are told apart by their place: a header may repeat names that nobody asks for.
+    columns = ", ".join(f"c{file.header.index(name)} AS {name}" for name in file.table.columns)
     try:
         connection.execute(
             f"CREATE TABLE raw.{file.table.name} AS SELECT {columns} FROM read_csv(?, "
@@ -112,7 +112,7 @@ def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, in
             "escape = '\"', ignore_errors = true, store_rejects = true, compression = ?)",
             [
                 _literal(file.path),
-                dict.fromkeys(file.header, "VARCHAR"),
+                {f"c{place}": "VARCHAR" for place in range(len(file.header))},
                 "gzip" if file.path.name.lower().endswith(".gz") else "none",
             ],
         )
@@ -184,9 +184,8 @@ def _decode(decoder, chunk: bytes, path: Path, line: int, final: bool = False) -
 
 def _header(table: Table, path: Path, start: bytes) -> tuple[str, ...]:
     text = start.decode("utf-8", errors="ignore").splitlines()[0]
-    header = tuple(next(csv.reader([text]), ()))
-    names = [name.strip().lower() for name in header]
-    missing = [column for column in table.columns if column not in names]
+    header = tuple(name.strip().lower() for name in next(csv.reader([text]), ()))
+    missing = [column for column in table.columns if column not in header]
     if missing:
         for delimiter, spoken in OTHER_DELIMITERS.items():
             if len(header) <= text.count(delimiter):
@@ -197,11 +196,9 @@ def _header(table: Table, path: Path, start: bytes) -> tuple[str, ...]:
             f"{path}: column {', '.join(missing)} is missing; the header should name it "
             "(its values may be empty)"
         )
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = [column for column in table.columns if header.count(column) > 1]
     if repeated:
-        raise WorkbenchError(
-            f"{path}: column {repeated[0] or '(without a name)'} is there twice; remove one"
-        )
+        raise WorkbenchError(f"{path}: column {repeated[0]} is there twice; remove one")
     return header
 
 
@@ -234,10 +231,6 @@ def _reason(error_type: str, fields: int) -> str:
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     return connection.execute(f"SELECT count(*) FROM raw.{name}").fetchone()[0]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _literal(path: Path) -> str:

@@ -1,0 +1,32 @@
+"""`python -m engine ingest`: the funnel on screen, or one line and exit code 2."""
+
+from engine.cli import main
+from engine.records.cohort import Cohort
+from tests.tables import write_tables
+
+
+def test_it_prints_the_funnel_and_writes_the_cohort(tmp_path, capsys):
+    tables = write_tables(tmp_path / "in")
+    code = main(["ingest", "mimic-iv", str(tables), str(tmp_path / "cohort"), "--seed", "5"])
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert "prescriptions" in printed and "Zzyzxol Unheardof" in printed
+    assert Cohort.open(tmp_path / "cohort").manifest["options"]["seed"] == 5
+
+
+def test_bad_input_is_one_line_and_exit_code_two(tmp_path, capsys):
+    tables = write_tables(tmp_path / "in", admissions=None)
+    assert main(["ingest", "mimic-iv", str(tables), str(tmp_path / "cohort")]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ") and "admissions is missing" in lines[0]
+    assert not (tmp_path / "cohort").exists()
+
+
+def test_force_replaces_a_cohort(tmp_path, capsys):
+    tables = write_tables(tmp_path / "in")
+    command = ["ingest", "mimic-iv", str(tables), str(tmp_path / "cohort")]
+    assert main(command) == 0
+    assert main(command) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main([*command, "--force"]) == 0
