@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pyarrow
-import pyarrow.parquet
+import pyarrow.dataset
 
 from engine.errors import WorkbenchError
 from engine.records.schema import Visit
@@ -86,7 +86,7 @@ class Cohort:
         Raises WorkbenchError for an unknown patient or a damaged file.
         """
         self.split_of(patient_id)
-        visits = list(self._with_history([("patient_id", "=", patient_id)]))
+        visits = list(self._with_history(pyarrow.dataset.field("patient_id") == patient_id))
         if not visits:
             raise WorkbenchError(
                 f"{self.folder / 'visits.parquet'}: has no visit of patient {patient_id}, whom "
@@ -131,19 +131,20 @@ class Cohort:
         version, _, bare = code.rpartition(":")
         return f"code {bare} (ICD-{version})" if version else f"code {bare}"
 
-    def _with_history(self, filters: list | None = None) -> Iterator[Visit]:
-        visits = (Visit(**row) for row in self._rows(filters))
+    def _with_history(self, wanted: pyarrow.dataset.Expression | None = None) -> Iterator[Visit]:
+        visits = (Visit(**row) for row in self._rows(wanted))
         for _, stays in groupby(visits, key=lambda visit: visit.patient_id):
             earlier: tuple[Visit, ...] = ()
             for visit in stays:
                 yield replace(visit, history=earlier) if earlier else visit
                 earlier = (*earlier, visit)
 
-    def _rows(self, filters: list | None) -> Iterator[dict]:
+    def _rows(self, wanted: pyarrow.dataset.Expression | None) -> Iterator[dict]:
         """Yield visits as they stand in visits.parquet, which is sorted by patient and time."""
         path = self.folder / "visits.parquet"
         try:
-            table = pyarrow.parquet.read_table(path, columns=list(COLUMNS), filters=filters)
+            visits = pyarrow.dataset.dataset(path, format="parquet")
+            table = visits.to_table(columns=list(COLUMNS), filter=wanted)
         except (pyarrow.ArrowException, OSError, KeyError) as error:
             raise WorkbenchError(f"{path}: is damaged; ingest the cohort again") from error
         for batch in table.to_batches(max_chunksize=4096):
