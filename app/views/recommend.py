@@ -145,9 +145,10 @@ def _draw_models(cohort: Cohort, visit: Visit, answers, reading) -> None:
 
 def _ask_order() -> str:
     with st.container(
-        horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"
+        horizontal=True, horizontal_alignment="right", vertical_alignment="center"
     ):
-        st.subheader("Teacher and student", anchor=False, width="content")
+        st.subheader("Teacher and student", anchor=False, width="stretch")
+        st.html('<span class="wb-muted wb-small">sorted by</span>', width="content")
         return st.segmented_control(
             "Sorted by",
             agreement.SORTS,

@@ -9,6 +9,7 @@ from app.widgets.patient_header import admission, day, stay, stay_days
 from engine.records.schema import Visit
 
 HEIGHT = 190
+LOWEST = 0.06  # of the longest stay: a lower bar gets a dot
 NARROWEST = 110  # a bar is at least this fraction (1/110) of the axis, or it could not be seen
 
 
@@ -39,20 +40,18 @@ def figure(visits: list[Visit], chosen: str) -> go.Figure:
         hovertemplate="%{hovertext}<extra></extra>",
         textposition="none",
     )
-    timeline.add_scatter(  # a dot under every bar: a stay of hours is still seen
-        x=[
-            (visit.admit_time + width / 2).isoformat()
-            for visit, width in zip(visits, widths, strict=True)
-        ],
-        y=[0] * len(visits),
+    shorts = [
+        (visit, visit.admit_time + width / 2)
+        for visit, width, length in zip(visits, widths, days, strict=True)
+        if (length or 0) < LOWEST * max(filter(None, days), default=1)
+    ]
+    timeline.add_scatter(  # a dot where the bar would be too low to be seen
+        x=[middle.isoformat() for _, middle in shorts],
+        y=[0] * len(shorts),
         mode="markers",
-        marker={
-            "size": 9,
-            "color": [_colour(visit, chosen, chosen_at) for visit in visits],
-            "line": {"width": 1, "color": "#ffffff"},
-        },
-        customdata=[[visit.visit_id] for visit in visits],
-        hovertext=[_hover(visit) for visit in visits],
+        marker={"size": 9, "color": [_colour(visit, chosen, chosen_at) for visit, _ in shorts]},
+        customdata=[[visit.visit_id] for visit, _ in shorts],
+        hovertext=[_hover(visit) for visit, _ in shorts],
         hovertemplate="%{hovertext}<extra></extra>",
         cliponaxis=False,
     )

@@ -1,0 +1,248 @@
+"""Every page, run as Streamlit runs it, on a small cohort with a small pair of real models."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.widgets.notice import DECISION_SUPPORT
+from engine.records.cohort import Cohort
+
+MAIN = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
+
+
+@pytest.fixture
+def installation(tiny_cohort, tiny_pair, tmp_path, monkeypatch):
+    """The environment of a running app, with a data folder of its own."""
+    monkeypatch.setenv("WORKBENCH_COHORT", str(tiny_cohort))
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tiny_pair))
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "data"))
+    return tmp_path
+
+
+@pytest.fixture
+def cohort(tiny_cohort):
+    return Cohort.open(tiny_cohort)
+
+
+def start():
+    return AppTest.from_file(MAIN, default_timeout=120).run()
+
+
+def open_page(patient_id=None, visit_id=None):
+    """Run the Recommend page, with a patient opened as the Patients page opens one."""
+    app = start()
+    if patient_id is not None:
+        app.session_state["patient_id"] = patient_id
+    if visit_id is not None:
+        app.session_state["visit_id"] = visit_id
+    return app.switch_page("views/recommend.py").run()
+
+
+def page_text(app):
+    """Everything a reader sees as text."""
+    kinds = (app.title, app.subheader, app.markdown, app.caption, app.html, app.error, app.info)
+    return "\n".join(
+        str(getattr(e, "value", None) or getattr(e, "body", "")) for k in kinds for e in k
+    )
+
+
+def is_healthy(app):
+    return not app.exception and not app.error
+
+
+def answered(app):
+    """The table of the recommendation: the only one on that page with a status."""
+    return next(t.value for t in app.dataframe if "Status" in t.value.columns)
+
+
+# ---------------------------------------------------------------- patients
+
+
+def test_the_first_page_lists_the_patients_of_the_cohort(installation, cohort):
+    app = start()
+    assert is_healthy(app)
+    assert app.title[0].value == "Patients"
+    table = app.dataframe[0].value
+    assert table["Patient"].tolist() == cohort.patient_ids()[:25]
+    assert f"**{len(cohort.patient_ids())}** patients" in page_text(app)
+
+
+def test_a_search_narrows_the_list_and_says_what_was_found(installation, cohort):
+    app = start()
+    patient_id = cohort.patient_ids()[3]
+    app.text_input(key="search").set_value(patient_id).run()
+    assert app.dataframe[0].value["Patient"].tolist() == [patient_id]
+
+    name = cohort.title("diagnosis", cohort.visit(patient_id).diagnoses[0])
+    app.text_input(key="search").set_value(name.replace(",", " ")).run()
+    table = app.dataframe[0].value.set_index("Patient")
+    assert name in table.loc[patient_id, "Found by"]
+
+
+@pytest.mark.parametrize("text", ['"', "NEAR(", "*", "'; DROP TABLE patients; --", "🙂", "zzzzzz"])
+def test_a_search_without_a_match_says_what_to_try(installation, text):
+    app = start()
+    app.text_input(key="search").set_value(text).run()
+    assert is_healthy(app)
+    assert not app.dataframe
+    assert "No patient matches" in page_text(app)
+
+
+def test_filters_narrow_the_list(installation, cohort):
+    app = start()
+    app.pills(key="visits").set_value("first").run()
+    assert is_healthy(app)
+    assert set(app.dataframe[0].value["Visits"]) == {1}
+    app.pills(key="sex").set_value("F").run()
+    assert set(app.dataframe[0].value["Sex"]) == {"Female"}
+    app.pills(key="split").set_value("test").run()
+    rows = app.dataframe[0].value if app.dataframe else None
+    assert rows is None or set(rows["Split"]) == {"test"}
+
+
+def test_the_second_page_follows_the_first_and_a_new_question_starts_over(installation, cohort):
+    app = start()
+    app.pagination[0].set_value(2).run()
+    assert app.dataframe[0].value["Patient"].tolist() == cohort.patient_ids()[25:50]
+    app.selectbox(key="order").set_value("age").run()
+    ages = app.dataframe[0].value["Age"].tolist()
+    assert ages == sorted(ages, reverse=True)
+    assert app.pagination[0].value == 1
+
+
+# ---------------------------------------------------------------- recommend
+
+
+def test_without_a_patient_the_page_says_where_to_find_one(installation):
+    app = open_page()
+    assert is_healthy(app)
+    assert "No patient is open." in page_text(app)
+
+
+def assert_whole_page(app, visit):
+    text = page_text(app)
+    assert is_healthy(app), [error.value for error in app.error]
+    assert DECISION_SUPPORT in text
+    assert f"Patient {visit.patient_id}" in text
+    assert "Which medication groups" in text
+    assert " tokens" in text
+    table = answered(app)
+    assert table["Teacher"].notna().any()
+    assert table["Student"].notna().any()
+    assert set(table["Status"]) <= {"new", "continued", "stopped"}
+    assert ("Given" in table.columns) == bool(visit.medications)
+    assert len(app.get("plotly_chart")) == 2
+
+
+def test_a_first_visit(installation, cohort):
+    visits = (cohort.visits(patient_id) for patient_id in cohort.patient_ids())
+    visit = next(stays[0] for stays in visits if len(stays) == 1)
+    app = open_page(visit.patient_id)
+    assert_whole_page(app, visit)
+    assert "First visit" in page_text(app)
+    assert "stopped" not in set(answered(app)["Status"])
+
+
+def test_a_visit_without_procedures(installation, cohort):
+    latest = (cohort.visit(patient_id) for patient_id in cohort.patient_ids())
+    visit = next(visit for visit in latest if not visit.procedures)
+    app = open_page(visit.patient_id)
+    assert_whole_page(app, visit)
+    assert "Procedures:</b> none recorded" in page_text(app)
+
+
+def test_codes_never_seen_in_training_are_named(installation, cohort):
+    latest = (cohort.visit(patient_id) for patient_id in cohort.patient_ids())
+    known = cohort.vocabulary.diagnosis_index
+    visit = next(v for v in latest if any(not known(code) for code in v.diagnoses))
+    unseen = next(code for code in visit.diagnoses if not known(code))
+    app = open_page(visit.patient_id)
+    assert_whole_page(app, visit)
+    assert any(unseen.split(":")[1] in caption.value for caption in app.caption)
+
+
+def test_the_longest_history(installation, cohort):
+    patient_id = max(cohort.patient_ids(), key=lambda patient: len(cohort.visits(patient)))
+    visits = cohort.visits(patient_id)
+    app = open_page(patient_id)
+    assert_whole_page(app, visits[-1])
+    assert f"{len(visits)} of {len(visits)}" in page_text(app)
+
+
+def test_another_visit_can_be_chosen(installation, cohort):
+    patient_id = max(cohort.patient_ids(), key=lambda patient: len(cohort.visits(patient)))
+    visits = cohort.visits(patient_id)
+    app = open_page(patient_id)
+    app.selectbox(key="visit_choice").set_value(visits[0].visit_id).run()
+    assert is_healthy(app)
+    assert f"1 of {len(visits)}" in page_text(app)
+    assert "First visit" in page_text(app)
+
+
+def test_chart_and_table_can_be_sorted_by_either_model(installation, cohort):
+    app = open_page(cohort.patient_ids()[0])
+    for model in ("Teacher", "Student"):
+        app.segmented_control(key="sort").set_value(model.lower()).run()
+        values = answered(app)[model].dropna().tolist()
+        assert values == sorted(values, reverse=True)
+
+
+def test_the_patient_stays_out_of_the_address(installation, cohort):
+    app = open_page(cohort.patient_ids()[0])
+    assert not app.query_params
+
+
+# ---------------------------------------------------------------- trouble
+
+
+def test_a_missing_cohort_says_how_to_make_one(installation, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_COHORT", str(installation / "nowhere"))
+    for app in (start(), open_page("1")):
+        assert not app.exception
+        assert len(app.error) == 1
+        assert "nowhere" in app.error[0].value
+        assert "python -m engine ingest" in app.code[0].value
+
+
+def test_missing_models_leave_the_record_readable(installation, cohort, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_MODELS", str(installation / "no-models"))
+    app = open_page(cohort.patient_ids()[0])
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "no" in app.error[0].value
+    assert "\n" not in app.error[0].value
+    assert cohort.patient_ids()[0] in page_text(app)
+
+
+def test_a_damaged_model_file_is_named(installation, cohort, tiny_pair, monkeypatch):
+    damaged = installation / "damaged"
+    shutil.copytree(tiny_pair, damaged)
+    (damaged / "student.safetensors").write_bytes(b"damaged")
+    monkeypatch.setenv("WORKBENCH_MODELS", str(damaged))
+    app = open_page(cohort.patient_ids()[0])
+    assert not app.exception
+    assert "student" in app.error[0].value
+
+
+def test_an_unknown_patient_is_one_line(installation):
+    app = open_page("no-such-patient")
+    assert not app.exception
+    assert "no" in app.error[0].value
+    assert len(app.error) == 1
+
+
+def test_a_fault_of_the_program_shows_and_logs_no_record(installation, cohort, monkeypatch, caplog):
+    def broken(self, patient_id):
+        raise ValueError(f"the whole record of {patient_id}")
+
+    patient_id = cohort.patient_ids()[0]
+    monkeypatch.setattr(Cohort, "visits", broken)
+    monkeypatch.setattr("app.patient_terms.rows", lambda cohort: [])
+    app = open_page(patient_id)
+    assert not app.exception
+    assert "went wrong" in app.error[0].value
+    assert patient_id not in page_text(app)
+    assert "ValueError" in caplog.text
+    assert patient_id not in caplog.text

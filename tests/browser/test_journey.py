@@ -1,0 +1,133 @@
+"""A clinician's first minutes, in Debian's Chromium: find a patient, read, compare.
+
+Screenshots of the way are kept in `tests/browser/screenshots/`.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from engine.records.cohort import Cohort
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = Path(__file__).resolve().parent / "screenshots"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 120_000  # milliseconds; the first start on a busy machine loads everything
+ROW_HEIGHT = 33  # pixels of a line of the patients' table, its header included
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; install Debian's `chromium`"),
+]
+
+
+@pytest.fixture
+def address(tiny_cohort, tiny_pair, tmp_path):
+    """The address of the app, served as `make run` serves it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
+    server = subprocess.Popen(
+        [*command, "--server.port", str(port), "--server.address", "127.0.0.1"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "WORKBENCH_COHORT": str(tiny_cohort),
+            "WORKBENCH_MODELS": str(tiny_pair),
+            "WORKBENCH_DATA": str(tmp_path / "data"),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        started = next((line for line in server.stdout if "URL:" in line), None)
+        assert started, "the app did not start"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+@pytest.fixture
+def page():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        yield page
+        browser.close()
+
+
+def picture(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def whole_picture(page: Page, name: str) -> None:
+    """Keep the whole page: the window is made as high as what it scrolls."""
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": 1440, "height": height + 60})
+    picture(page, name)
+
+
+def open_first_row(page: Page) -> None:
+    """Click the first line of the table, which is drawn on a canvas."""
+    box = page.get_by_test_id("stDataFrame").locator("canvas").first.bounding_box()
+    page.mouse.click(box["x"] + 40, box["y"] + 1.5 * ROW_HEIGHT)
+
+
+def test_find_a_patient_read_the_prompt_and_compare_both_models(address, page, tiny_cohort):
+    cohort = Cohort.open(tiny_cohort)
+    patient_id = max(cohort.patient_ids(), key=lambda patient: len(cohort.visits(patient)))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+
+    page.goto(address)
+    expect(page.get_by_role("heading", name="Patients")).to_be_visible()
+    expect(page.get_by_text("click one to open it")).to_be_visible()
+    picture(page, "1-patients")
+
+    page.get_by_placeholder("Patient id, diagnosis").fill(patient_id)
+    expect(page.get_by_text("1 patient ·")).to_be_visible()
+    expect(page.get_by_test_id("stDataFrame").get_by_text(patient_id)).to_be_attached()
+    picture(page, "2-search")
+
+    open_first_row(page)
+    expect(page.get_by_role("heading", name=f"Patient {patient_id}")).to_be_visible()
+    expect(page.get_by_text("Decision support for research. A clinician decides.")).to_be_visible()
+    expect(page.get_by_text("Which medication groups does the patient need")).to_be_visible()
+    expect(page.get_by_text("proposed by either")).to_be_visible()
+    chart = page.get_by_test_id("stPlotlyChart").nth(1)
+    bars = chart.locator(".barlayer .trace.bars")
+    expect(bars).to_have_count(2)  # the teacher's and the student's
+    for model in (0, 1):
+        expect(bars.nth(model).locator("path").first).to_be_visible()
+    expect(chart.get_by_text("teacher threshold")).to_be_visible()
+    expect(chart.get_by_text("student threshold")).to_be_visible()
+    picture(page, "3-recommend")
+    whole_picture(page, "4-recommend-whole")
+
+    assert patient_id not in page.url
+    assert not page.get_by_test_id("stException").count()
+    own = (address, address.replace("http", "ws"), "data:", "blob:")
+    assert not [url for url in requested if not url.startswith(own)], "the app needs no network"
+    assert not [url for url in requested if patient_id in url], "no patient in an address"
