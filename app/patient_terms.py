@@ -1,6 +1,7 @@
 """What a patient can be found by: the rows of the patient index, read from a cohort."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
@@ -11,8 +12,8 @@ LEADING = 3  # diagnoses of the latest visit that stand in the table of patients
 
 def rows(cohort: Cohort) -> Iterator[dict]:
     """Yield one dict a patient, as `PatientIndex.build` takes them."""
-    for patient_id in cohort.patient_ids():
-        visits = cohort.visits(patient_id)
+    for patient_id, stays in groupby(cohort.all_visits(), key=lambda visit: visit.patient_id):
+        visits = list(stays)
         latest = visits[-1]
         yield {
             "patient_id": patient_id,

@@ -144,9 +144,7 @@ def _draw_models(cohort: Cohort, visit: Visit, answers, reading) -> None:
 
 
 def _ask_order() -> str:
-    with st.container(
-        horizontal=True, horizontal_alignment="right", vertical_alignment="center"
-    ):
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         st.subheader("Teacher and student", anchor=False, width="stretch")
         st.html('<span class="wb-muted wb-small">sorted by</span>', width="content")
         return st.segmented_control(
