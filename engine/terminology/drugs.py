@@ -52,9 +52,10 @@ def match(drug: str, route: str | None = None, drug_type: str | None = None) -> 
     ingredients, how = _ingredients(drug, text)
     if not ingredients:
         return DrugMatch((), "unmapped", "no known ingredient in the name")
-    codes = _codes_of(ingredients, where)
+    products = _products(ingredients)
+    codes = [code for name in products for code in _fitting(_table()[name], where)]
     groups = tuple(sorted({code[:4] for code in codes}))
-    return DrugMatch(groups, "mapped", f"{how}; route {where[0]}", "/".join(ingredients))
+    return DrugMatch(groups, "mapped", f"{how}; route {where[0]}", " + ".join(products))
 
 
 def _ingredients(drug: str, text: str) -> tuple[tuple[str, ...], str]:
@@ -85,7 +86,7 @@ def _components(text: str) -> tuple[str, ...]:
     an order-set's title) are passed over."""
     parts = (_longest_start(words) for words in names.components(text))
     found = tuple(dict.fromkeys(part for part in parts if part))
-    return found if _codes_of(found, routes.UNKNOWN) else ()
+    return found if _products(found) else ()
 
 
 def _longest_start(words: tuple[str, ...]) -> str | None:
@@ -107,26 +108,28 @@ def _anywhere(text: str) -> tuple[str, ...]:
 
 
 def _cut_off(text: str) -> tuple[str, ...]:
-    """A name that a field's width cut ("sodium bicar"), when all it may continue to agree."""
+    """A name that a field's width cut ("sodium bicar"), when every known continuation goes
+    through one and the same name."""
     start = names.plain(text)
     if len(start) < _SHORTEST_CUT_NAME or not start.replace(" ", "").isalpha():
         return ()
-    candidates = {known for name, known in _written().items() if name.startswith(start)}
-    codes = {_table().get(name) for name in candidates}
-    return (min(candidates),) if len(codes) == 1 and None not in codes else ()
+    continuations = sorted((name for name in _written() if name.startswith(start)), key=len)
+    if not continuations or not all(name.startswith(continuations[0]) for name in continuations):
+        return ()
+    found = _written()[continuations[0]]
+    return (found,) if found in _table() else ()
 
 
-def _codes_of(ingredients: tuple[str, ...], where: tuple[str, ...]) -> list[str]:
-    """The combination's own codes where WHO gives one (the widest that is contained in the
-    product), then those of each component left over."""
+def _products(ingredients: tuple[str, ...]) -> list[str]:
+    """What to look codes up for: the widest combinations that WHO codes among the ingredients,
+    then each ingredient left over that has a code of its own."""
     left = frozenset(ingredients)
-    chosen: list[str] = []
+    products: list[str] = []
     for parts, name in _combinations():
         if len(left) > 1 and parts <= left:
-            chosen.append(name)
+            products.append(name)
             left -= parts
-    chosen += [name for name in ingredients if name in left and name in _table()]
-    return [code for name in chosen for code in _fitting(_table()[name], where)]
+    return products + [name for name in ingredients if name in left and name in _table()]
 
 
 def _fitting(codes: tuple["Code", ...], where: tuple[str, ...]) -> list[str]:
