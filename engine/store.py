@@ -9,6 +9,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import sqlite_utils
@@ -100,7 +101,8 @@ class PatientIndex:
             order: one of `ORDERS`.
 
         Returns:
-            `(rows, total)`: dicts with `SHOWN_FIELDS` and `found`, the names that matched.
+            `(rows, total)`: dicts with `SHOWN_FIELDS` and `found`, the names that matched, the
+            shortest first.
         """
         with self._open() as database:
             if not self._is_listed(database):
@@ -289,18 +291,23 @@ class PatientIndex:
     def _add_found(
         self, database: sqlite_utils.Database, rows: list[dict], matched: list[list[int]]
     ) -> None:
-        """Give every row `found`: the names by which its patient was found, sorted."""
+        """Give every row `found`: the names it was found by, one of each thing asked for first."""
         patients = ", ".join(str(row["number"]) for row in rows) or "NULL"
-        terms = ", ".join(str(term) for group in matched for term in group) or "NULL"
-        found: dict[int, list[str]] = {}
-        for patient, name in database.execute(
-            f"SELECT DISTINCT patient, name FROM [{self._name}_mentions] "
-            f"JOIN [{self._name}_terms] AS term ON term.number = term "
-            f"WHERE patient IN ({patients}) AND term IN ({terms}) ORDER BY name"
-        ):
-            found.setdefault(patient, []).append(name)
+        named: dict[int, list[list[str]]] = {row["number"]: [] for row in rows}
+        for terms in matched:
+            found: dict[int, list[str]] = {}
+            for patient, name in database.execute(
+                f"SELECT DISTINCT patient, name FROM [{self._name}_mentions] "
+                f"JOIN [{self._name}_terms] AS term ON term.number = term "
+                f"WHERE patient IN ({patients}) AND term IN ({', '.join(map(str, terms))}) "
+                "ORDER BY length(name), name"
+            ):
+                found.setdefault(patient, []).append(name)
+            for patient, names in found.items():
+                named[patient].append(names)
         for row in rows:
-            row["found"] = found.get(row.pop("number"), [])
+            in_turn = chain.from_iterable(zip_longest(*named[row.pop("number")]))
+            row["found"] = list(dict.fromkeys(name for name in in_turn if name))
 
 
 def _printable(text: str) -> str:

@@ -90,7 +90,9 @@ def test_words_of_different_names_and_comma_parts_must_all_be_there(index):
 
 def test_says_by_which_names_a_patient_was_found(index):
     rows, _ = index.search("heart, kidney")
-    assert rows[0]["found"] == ["Acute kidney failure", "Cardiac murmur of the heart"]
+    assert rows[0]["found"] == ["Cardiac murmur of the heart", "Acute kidney failure"]
+    rows, _ = index.search("a, heparin")  # one name of each thing asked for, before the rest
+    assert rows[0]["found"] == ["Antithrombotic agents", "Héparin Sodium"]
     rows, _ = index.search("10001")
     assert rows[0]["found"] == []
 

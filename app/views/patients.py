@@ -11,6 +11,7 @@ from app.widgets.patient_header import SEX
 from engine.store import ORDERS
 
 PAGE_SIZE = 25
+DEFAULT_ORDER = "patient"
 ROW_HEIGHT = 33  # pixels
 SHOWN_MATCHES = 3
 VISIT_KINDS = {"first": "First visit", "returning": "Returning"}
@@ -46,26 +47,18 @@ def _ask(facets: dict) -> dict:
         label_visibility="collapsed",
         autocomplete="off",
     )
-    with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         ages = _ask_age(facets["ages"])
         sex = _choose("Sex", {code: SEX.get(code, code) for code in facets["sexes"]})
         visits = _choose("Visits", VISIT_KINDS)
         split = _choose("Split", {name: name.capitalize() for name in facets["splits"]})
-        order = st.selectbox(
-            "Sorted by",
-            list(ORDERS),
-            format_func=str.capitalize,
-            key="order",
-            persist_state="session",
-            width=160,
-        )
     return {
         "text": text or "",
         "age_range": ages,
         "sex": sex,
         "visit_kind": visits,
         "split": split,
-        "order": order,
+        "order": st.session_state.get("order", DEFAULT_ORDER),  # asked for beside the count
     }
 
 
@@ -74,7 +67,7 @@ def _ask_age(ages: tuple[int, int] | None) -> tuple[int, int] | None:
     if ages is None or ages[0] == ages[1]:
         return None
     chosen = st.slider(
-        "Age at last admission", *ages, value=ages, key="age", persist_state="session", width=230
+        "Age at last admission", *ages, value=ages, key="age", persist_state="session", width=190
     )
     return None if tuple(chosen) == tuple(ages) else tuple(chosen)
 
@@ -91,11 +84,19 @@ def _choose(label: str, names: dict[str, str]) -> str | None:
 
 def _draw_count(asked: dict, total: int) -> None:
     pages = math.ceil(total / PAGE_SIZE)
-    with st.container(
-        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
-    ):
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         st.markdown(
-            f"**{total:,}** {'patient' if total == 1 else 'patients'} · click one to open it"
+            f"**{total:,}** {'patient' if total == 1 else 'patients'} · click one to open it",
+            width="stretch",
+        )
+        st.selectbox(
+            "Sorted by",
+            list(ORDERS),
+            format_func="Sorted by {}".format,
+            key="order",
+            persist_state="session",
+            label_visibility="collapsed",
+            width=205,
         )
         if pages > 1:
             st.pagination(pages, key=_page_key(asked))
@@ -108,11 +109,13 @@ def _draw_table(rows: list[dict], searched: bool) -> None:
         "Sex": [SEX.get(row["sex"], "") for row in rows],
         "Visits": [row["visits"] for row in rows],
         "Last admission": [row["last_admission"] for row in rows],
-        "Leading diagnoses of the last visit": [row["leading_diagnoses"] for row in rows],
-        "Split": [row["split"] for row in rows],
     }
     if searched:
-        columns["Found by"] = ["; ".join(row["found"][:SHOWN_MATCHES]) for row in rows]
+        columns["Found by"] = [
+            "; ".join(row["found"][:SHOWN_MATCHES]) or "patient id" for row in rows
+        ]
+    columns["Leading diagnoses of the last visit"] = [row["leading_diagnoses"] for row in rows]
+    columns["Split"] = [row["split"] for row in rows]
     clicked = st.dataframe(
         pd.DataFrame(columns),
         key="patients",
@@ -129,9 +132,9 @@ def _draw_table(rows: list[dict], searched: bool) -> None:
             "Sex": st.column_config.TextColumn(width=70),
             "Visits": st.column_config.NumberColumn(width=55, alignment="right"),
             "Last admission": st.column_config.TextColumn(width=110, alignment="right"),
-            "Leading diagnoses of the last visit": st.column_config.TextColumn(width=520),
+            "Leading diagnoses of the last visit": st.column_config.TextColumn(width=480),
             "Split": st.column_config.TextColumn(width=80),
-            "Found by": st.column_config.TextColumn(width=330),
+            "Found by": st.column_config.TextColumn(width=300),
         },
     )
     for row_number, _ in clicked.selection.cells:

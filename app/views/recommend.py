@@ -45,7 +45,8 @@ def _draw_no_patient() -> None:
         "No patient is open.",
         ["Find one on the Patients page and click it.", "A reload of the page closes the patient."],
     )
-    st.page_link("views/patients.py", label="Find a patient", icon=":material/search:")
+    if st.button("Find a patient", type="primary", icon=":material/search:"):
+        st.switch_page("views/patients.py")
 
 
 # ---------------------------------------------------------------- the patient
@@ -61,10 +62,10 @@ def _draw_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> None:
     patient_header.draw(visit, visits, cohort.split_of(visit.patient_id))
     notice.decision_support()
     with st.container(
-        horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
     ):
         st.subheader("Visits", anchor=False, width="content")
-        st.html(timeline.legend(), width="content")
+        st.html(timeline.legend(), width="stretch")
         _draw_visit_chooser(visits, visit)
     st.plotly_chart(
         timeline.figure(visits, visit.visit_id),

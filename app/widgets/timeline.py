@@ -8,7 +8,7 @@ from app import style
 from app.widgets.patient_header import admission, day, stay, stay_days
 from engine.records.schema import Visit
 
-HEIGHT = 190
+HEIGHT = 150
 LOWEST = 0.06  # of the longest stay: a lower bar gets a dot
 NARROWEST = 110  # a bar is at least this fraction (1/110) of the axis, or it could not be seen
 
@@ -68,10 +68,10 @@ def figure(visits: list[Visit], chosen: str) -> go.Figure:
         automargin=True,
     )
     timeline.update_yaxes(
-        title={"text": "days in hospital", "font": {"color": style.MUTED, "size": 12}},
+        title={"text": "days", "font": {"color": style.MUTED, "size": 12}},
         gridcolor=style.LINE,
         griddash="dot",
-        nticks=4,
+        nticks=3,
         rangemode="tozero",
         zeroline=False,
         tickfont={"color": style.MUTED},

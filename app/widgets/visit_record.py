@@ -32,7 +32,7 @@ def draw_leading(visit: Visit, code_title: Callable[[str, str], str]) -> None:
     more = len(visit.diagnoses) - len(names)
     listed = "; ".join(names) or "none recorded"
     rest = f' <span class="wb-muted">and {more} more</span>' if more else ""
-    st.html(f"<div><b>Diagnoses</b> {listed}{rest}</div>")
+    st.html(f"<div class='wb-small'><b>Diagnoses</b> {listed}{rest}</div>")
 
 
 def draw(
