@@ -11,6 +11,7 @@ letter apart are different drugs, so an unknown name stays unmapped.
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -84,24 +85,32 @@ def _ingredients(drug: str, text: str) -> tuple[tuple[str, ...], str]:
 def _components(text: str) -> tuple[str, ...]:
     """Ingredients of a single product or combination; unknown parts (a biosimilar's suffix,
     an order-set's title) are passed over."""
-    parts = (_longest_start(words) for words in names.components(text))
-    found = tuple(dict.fromkeys(part for part in parts if part))
-    return found if _products(found) else ()
+    parts = names.components(text)
+    found: list[str] = []
+    while parts:
+        name, length = _longest_start([word for part in parts for word in part])
+        if name is not None:
+            found.append(name)
+        while parts and (length := length - len(parts.pop(0))) > 0:
+            pass
+    distinct = tuple(dict.fromkeys(found))
+    return distinct if _products(distinct) else ()
 
 
-def _longest_start(words: tuple[str, ...]) -> str | None:
+def _longest_start(words: Sequence[str]) -> tuple[str | None, int]:
+    """The known name that takes most words from the start, and how many it takes."""
     written = _written()
-    for length in range(len(words), 0, -1):
+    for length in range(min(len(words), _longest_name()), 0, -1):
         if (known := written.get(" ".join(words[:length]))) is not None:
-            return known
-    return None
+            return known, length
+    return None, 0
 
 
 def _anywhere(text: str) -> tuple[str, ...]:
     """A known name after words that are none ("Conjugated …", "Sugar-Free …")."""
     words = names.plain(names.without_strengths(text)).split()
     for start in range(1, len(words)):
-        found = _longest_start(tuple(words[start:]))
+        found, _ = _longest_start(words[start:])
         if found in _table() and len(words[start]) >= _SHORTEST_CUT_NAME:
             return (found,)
     return ()
@@ -200,6 +209,11 @@ def _written() -> dict[str, str]:
     known |= {names.plain(name): name for name in _table()}
     known |= {names.plain(row["written"]): row["ingredient"] for row in _rows("brands.csv")}
     return known
+
+
+@cache
+def _longest_name() -> int:
+    return max(name.count(" ") + 1 for name in _written())
 
 
 @cache
