@@ -4,6 +4,7 @@
 
 PORT ?= 8501
 COHORT ?= data/sample
+MODELS ?=
 PYTHON ?= $(shell for name in python3.11 python3.12 python3; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 	2>/dev/null && echo $$name && break; done)
@@ -25,7 +26,7 @@ endif
 
 run: $(INSTALLED) $(BASE) $(NEEDED)
 	@echo "Starting the workbench with cohort $(COHORT) at http://localhost:$(PORT) (Ctrl+C stops it)"
-	@WORKBENCH_COHORT="$(COHORT)" $(VENV)/python -m streamlit run app/main.py --server.port $(PORT)
+	@WORKBENCH_COHORT="$(COHORT)" WORKBENCH_MODELS="$(MODELS)" $(VENV)/python -m streamlit run app/main.py --server.port $(PORT)
 
 test: .venv/installed-dev $(BASE) $(SAMPLE)
 	@$(VENV)/python -m pytest

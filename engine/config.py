@@ -56,6 +56,7 @@ class TeacherRecipe(Section):
     lora_alpha: int = Field(16, ge=1)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     adapted_layers: int | None = Field(None, ge=1)  # LoRA on the top layers only; None: on all
+    cache_lower_layers: bool = False  # with adapted_layers: run the layers below only once
     learning_rate: float = Field(3e-4, gt=0)
     head_learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)

@@ -238,6 +238,8 @@ def _finish(
     (building / CARD).write_text(render_card(facts, recipe, metrics), encoding="utf-8")
     seal(building, facts)
     building.chmod(0o755)
+    for file in building.rglob("*.safetensors"):
+        file.chmod(0o644)  # safetensors writes 0600; a server's own user must be able to read
     shutil.rmtree(final, ignore_errors=True)
     building.rename(final)
     return final

@@ -97,6 +97,12 @@ class Student(nn.Module):
             teacher_hidden_size,
         )
 
+    def start_at(self, labels: torch.Tensor) -> None:
+        """Set the head's bias to each group's log-odds in (visits, groups) training labels."""
+        given = labels.sum(dim=0)
+        with torch.no_grad():
+            self.score.bias.copy_(torch.log((given + 0.5) / (len(labels) - given + 0.5)))
+
     def forward(self, batch: Batch) -> Output:
         """Score a batch; the current visit's own medications never reach the logits."""
         rows, present = batch.visit_rows, batch.visit_rows[:, -1]

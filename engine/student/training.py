@@ -49,15 +49,16 @@ def train(
     )
     stage = "student" if distil else "student_undistilled"
     torch.manual_seed(recipe.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    student = Student.sized_for(vocabulary, recipe, hidden.shape[1]).to(device)
-    optimizer = torch.optim.AdamW(
-        student.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-    )
     encoded = [
         encode(visit, vocabulary, options.max_history, recipe.prompt.profile) for visit in training
     ]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    student = Student.sized_for(vocabulary, recipe, hidden.shape[1]).to(device)
     groups = len(vocabulary.medications)
+    student.start_at(collate(encoded, groups).labels)
+    optimizer = torch.optim.AdamW(
+        student.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+    )
     truth = collate(
         [encode(visit, vocabulary, 0, recipe.prompt.profile) for visit in validation], groups
     ).labels.numpy()

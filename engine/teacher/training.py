@@ -24,6 +24,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from engine.config import Recipe
 from engine.errors import WorkbenchError
+from engine.teacher import lower_layers
 from engine.teacher import model as teacher_model
 from engine.teacher.data import Collator, Examples
 
@@ -58,17 +59,23 @@ def train(
     checkpoints = output / "checkpoints"
     checkpoint = _checkpoint(checkpoints, resume)
     network = teacher_model.build(recipe.teacher, training.labels, tokenizer.pad_token_id)
-    trainer = Trainer(
-        model=network,
-        args=_arguments(recipe, len(training), output),
-        data_collator=Collator(tokenizer.pad_token_id),
-        train_dataset=training,
-        eval_dataset=validation,
-        compute_metrics=lambda result: score(result.predictions, result.label_ids),
-        callbacks=[EarlyStoppingCallback(recipe.teacher.patience), JsonLines(output)],
-        optimizers=(_optimizer(network, recipe), None),
-    )
-    trainer.train(resume_from_checkpoint=checkpoint)
+    collator = Collator(tokenizer.pad_token_id)
+    with tempfile.TemporaryDirectory(prefix=".lower-layers-", dir=output) as scratch:
+        if recipe.teacher.cache_lower_layers:
+            training, validation, collator = _start_above_lower_layers(
+                network, recipe, training, validation, Path(scratch)
+            )
+        trainer = Trainer(
+            model=network,
+            args=_arguments(recipe, len(training), output),
+            data_collator=collator,
+            train_dataset=training,
+            eval_dataset=validation,
+            compute_metrics=lambda result: score(result.predictions, result.label_ids),
+            callbacks=[EarlyStoppingCallback(recipe.teacher.patience), JsonLines(output)],
+            optimizers=(_optimizer(network, recipe), None),
+        )
+        trainer.train(resume_from_checkpoint=checkpoint)
     return _keep_best(network, output)
 
 
@@ -92,6 +99,28 @@ def _checkpoint(folder: Path, resume: bool) -> str | None:
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     return last if resume else None
+
+
+def _start_above_lower_layers(
+    network: PeftModel, recipe: Recipe, training: Examples, validation: Examples, scratch: Path
+) -> tuple[Examples, Examples, Collator]:
+    """Run the frozen lower layers once for all prompts and leave them out of the training."""
+    model = network.get_base_model()
+    below = model.config.num_hidden_layers - (recipe.teacher.adapted_layers or 0)
+    if recipe.teacher.adapted_layers is None or below < 1:
+        raise WorkbenchError(
+            "cache_lower_layers: needs adapted_layers below the base model's "
+            f"{model.config.num_hidden_layers} layers"
+        )
+    bf16 = recipe.teacher.precision == "bf16"
+    batch_size = recipe.teacher.batch_size
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    cached = []
+    for name, examples in (("training", training), ("validation", validation)):
+        lower = lower_layers.compute(model, below, examples, scratch / name, batch_size, bf16)
+        cached.append(lower_layers.CachedExamples.of(examples, lower))
+    lower_layers.skip(model, below)
+    return *cached, lower_layers.CachedCollator(model.config.pad_token_id)
 
 
 def _arguments(recipe: Recipe, examples: int, output: Path) -> TrainingArguments:
