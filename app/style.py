@@ -11,7 +11,7 @@ LINE = "#d5dee3"
 SURFACE = "#f3f7f8"
 PRIMARY = "#0b6e75"
 PAST = "#9fb6c1"
-LATER = "#e3eaee"
+LATER = "#d3dde3"
 
 # Who proposes a medication group: (teacher's bar, student's bar). Told apart by lightness too.
 AGREEMENT = {
@@ -43,8 +43,7 @@ _CSS = f"""<style>
   font-weight: 600; border: 1px solid {LINE}; background: {SURFACE}; color: {MUTED}; }}
 .wb-badge.strong {{ background: #e2f1f0; border-color: #b7dbd8; color: {PRIMARY}; }}
 .wb-badge.warn {{ background: #fdf1e3; border-color: #f0d2ae; color: #8a4b0c; }}
-.wb-facts {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(105px, 1fr));
-  gap: .2rem 1.4rem; margin-top: .55rem; }}
+.wb-facts {{ display: flex; flex-wrap: wrap; gap: .2rem 2.6rem; margin-top: .5rem; }}
 .wb-fact .label {{ color: {MUTED}; font-size: .8rem; }}
 .wb-fact .value {{ font-weight: 600; font-variant-numeric: tabular-nums; }}
 .wb-notice {{ background: #fff7e8; border: 1px solid #f1dcb3; border-left: 4px solid #d99a2b;
@@ -97,7 +96,12 @@ def empty_figure(height: int) -> go.Figure:
         font={"family": FONT, "size": 13, "color": INK},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={"bgcolor": "#ffffff", "bordercolor": LINE, "font": {"color": INK, "size": 13}},
+        hoverlabel={
+            "bgcolor": "#ffffff",
+            "bordercolor": LINE,
+            "font": {"color": INK, "size": 13, "family": FONT},
+            "align": "left",
+        },
         showlegend=False,
         dragmode=False,
     )

@@ -73,11 +73,8 @@ def _draw_thresholds(chart: go.Figure, rows, thresholds: dict[str, float]) -> No
     present = [m for m, _ in MODELS if any(getattr(row, m) is not None for row in rows)]
     lines = sorted((thresholds[model], model) for model in present)
     for position, (threshold, model) in enumerate(lines):
-        chart.add_vline(
-            x=threshold,
-            line={"color": style.INK, "width": 1.4, "dash": _DASH[model]},
-            layer="above",
-        )
+        for look in ({"color": "#ffffff", "width": 3}, {"color": style.INK, "dash": _DASH[model]}):
+            chart.add_vline(x=threshold, line={"width": 1.4, **look}, layer="above")
         chart.add_annotation(
             x=threshold,
             y=1,
