@@ -3,8 +3,9 @@
     >>> match("Oxycodone-Acetaminophen (5mg-325mg)", "PO", "MAIN").groups
     ('N02A',)
 
-In order: is it no drug at all (`data/non_drug.yaml`), a fluid (`data/fluids.yaml`), a name we
-know as written (`data/ingredients.csv`, `data/brands.csv`), or a combination of names we know?
+In order: is it no drug at all (`data/non_drug.yaml`), a fluid or another name that is read by
+pattern (`data/patterns.yaml`), a name we know as written (`data/ingredients.csv`,
+`data/brands.csv`), or a combination of names we know?
 Of an ingredient's codes those that fit the route are kept. No spelling is guessed: names one
 letter apart are different drugs, so an unknown name stays unmapped.
 """
@@ -24,6 +25,8 @@ from engine.terminology import names, routes
 _DATA = Path(__file__).parent / "data"
 # Below this length the start of a cut-off name ("Propra") fits too many drugs.
 _SHORTEST_CUT_NAME = 5
+# No drug's name is longer; the rest of a longer text is not read.
+_LONGEST_TEXT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,18 @@ class DrugMatch:
     ingredient: str | None = None  # "a/b" for a combination
 
 
-@lru_cache(maxsize=200_000)
 def match(drug: str, route: str | None = None, drug_type: str | None = None) -> DrugMatch:
     """Map one written name.
 
     drug_type is MIMIC's MAIN, BASE or ADDITIVE; without it a row counts as MAIN. A missing
     route means the form in the name, else the ingredient's systemic code.
     """
-    text = names.plain(drug or "")
+    return _match((drug or "")[:_LONGEST_TEXT], route, drug_type)
+
+
+@lru_cache(maxsize=200_000)
+def _match(drug: str, route: str | None, drug_type: str | None) -> DrugMatch:
+    text = names.plain(drug)
     if not text:
         return DrugMatch((), "unmapped", "empty name")
     where = routes.classify(route, text)
@@ -61,9 +68,9 @@ def match(drug: str, route: str | None = None, drug_type: str | None = None) -> 
 
 def _ingredients(drug: str, text: str) -> tuple[tuple[str, ...], str]:
     """The known ingredients in a written name, and how they were found."""
-    for pattern, ingredient in _fluids():
+    for pattern, ingredient in _patterns():
         if pattern.search(text):
-            return (ingredient,), "fluid"
+            return (ingredient,), "pattern"
     written = _written()
     unmarked = names.without_markers(drug)
     outside, inside = names.brackets(unmarked)
@@ -217,8 +224,8 @@ def _longest_name() -> int:
 
 
 @cache
-def _fluids() -> tuple[tuple[re.Pattern[str], str], ...]:
-    content = yaml.safe_load((_DATA / "fluids.yaml").read_text(encoding="utf-8"))
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    content = yaml.safe_load((_DATA / "patterns.yaml").read_text(encoding="utf-8"))
     return tuple((re.compile(item["pattern"]), item["ingredient"]) for item in content)
 
 

@@ -33,7 +33,7 @@ _NOT_WORD = re.compile(r"[^a-z0-9%.]+")
 
 def plain(text: str) -> str:
     """Lower case, punctuation as single spaces; digits, percent and decimal points survive."""
-    spaced = _NOT_WORD.sub(" ", text.lower().replace("'", ""))
+    spaced = _NOT_WORD.sub(" ", text.lower().replace("'", "").replace(" %", "%"))
     return " ".join(word for word in (part.strip(".") for part in spaced.split()) if word)
 
 
