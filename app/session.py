@@ -16,6 +16,7 @@ from engine.records.cohort import Cohort
 from engine.records.schema import Visit
 from engine.store import PatientIndex
 
+PROJECT = Path(__file__).resolve().parent.parent
 logger = logging.getLogger("workbench.app")
 
 
@@ -98,9 +99,15 @@ def faults_shown() -> Iterator[None]:
     except WorkbenchError as error:
         notice.error(str(error))
     except Exception as error:  # noqa: BLE001  the last line of defence: message may hold records
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        logger.error("%s at %s:%s", type(error).__name__, Path(place.filename).name, place.lineno)
+        logger.error("%s at %s", type(error).__name__, _place(error))
         notice.unexpected()
+
+
+def _place(error: Exception) -> str:
+    """Return where in our own files an exception came from, without anything it carries."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(str(PROJECT))] or frames
+    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in own[:-4:-1])
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the cohort …")

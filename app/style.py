@@ -82,6 +82,12 @@ def text(value: object) -> str:
     return escape(str(value))
 
 
+def literal(value: object) -> str:
+    """Return untrusted text as Markdown that shows it letter by letter: no links, no images."""
+    marks = "\\`*_{}[]<>()#+-!|$~:"
+    return "".join("\\" + char if char in marks else char for char in str(value))
+
+
 def badge(label: str, kind: str = "") -> str:
     """Return a small rounded label; `kind` is "", "strong" or "warn"."""
     return f'<span class="wb-badge {kind}">{text(label)}</span>'

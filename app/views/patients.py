@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app import session
+from app import session, style
 from app.widgets import notice
 from app.widgets.patient_header import SEX
 from engine.store import ORDERS
@@ -23,7 +23,7 @@ def show() -> None:
     index = session.patient_index(cohort)
     facets = index.facets()
     st.title("Patients", anchor=False)
-    st.caption(f"{facets['total']:,} patients in {cohort.folder.name}")
+    st.caption(f"{facets['total']:,} patients in {style.literal(cohort.folder.name)}")
     asked = _ask(facets)
     page = st.session_state.get(_page_key(asked), 1)
     rows, total = index.search(**asked, page=page, page_size=PAGE_SIZE)

@@ -68,7 +68,7 @@ def _draw_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> None:
         st.html(timeline.legend(), width="stretch")
         _draw_visit_chooser(visits, visit)
     st.plotly_chart(
-        timeline.figure(visits, visit.visit_id),
+        timeline.figure(visits, visit.visit_id, cohort.title, atc.name),
         key="timeline",
         config=style.CHART_CONFIG,
         theme=None,
@@ -115,7 +115,7 @@ def _draw_other_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> Non
     if len(others) > SHOWN_VISITS and st.toggle(f"Show all {len(others)}", key="all_visits"):
         shown = others
     for other in shown:
-        with st.expander(visit_record.title(other)):
+        with st.expander(style.literal(visit_record.title(other))):
             visit_record.draw(other, cohort.title, atc.name)
 
 
@@ -191,12 +191,14 @@ def _draw_remarks(visit: Visit, answer) -> None:
     """Say what neither model proposed though it was given, and which codes are new to them."""
     missed = answer_summary.missed(answer, visit)
     if missed and answer.latency_ms.get("teacher") is not None:
-        st.caption(f"Given during this visit, proposed by neither model: {_names(missed)}.")
+        st.caption(
+            f"Given during this visit, proposed by neither model: {style.literal(_names(missed))}."
+        )
     unseen = answer_summary.unseen(session.recommender().vocabulary, visit)
     if unseen:
         st.caption(
             "Codes that did not occur in training, so the student cannot tell them apart; the "
-            f"teacher reads their names: {', '.join(unseen)}."
+            f"teacher reads their names: {style.literal(', '.join(unseen))}."
         )
 
 

@@ -24,7 +24,7 @@ def decision_support() -> None:
 
 def error(message: str, title: str = "This cannot be shown") -> None:
     """Draw the one line of a `WorkbenchError`, word for word."""
-    st.error(_literal(message), icon=":material/error:", title=title)
+    st.error(style.literal(message), icon=":material/error:", title=title)
 
 
 def missing_cohort(message: str) -> None:
@@ -57,8 +57,3 @@ def empty(title: str, advice: list[str]) -> None:
         '<ul class="wb-muted" style="display:inline-block; text-align:left; margin:.6rem 0 0 0">'
         f"{items}</ul></div>"
     )
-
-
-def _literal(message: str) -> str:
-    """Return the message as Markdown that shows it letter by letter."""
-    return "".join("\\" + char if char in "\\`*_{}[]<>()#+-!|$~:" else char for char in message)

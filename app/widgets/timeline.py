@@ -1,6 +1,8 @@
 """A patient's visits on a time axis: when, how long, and how much was recorded."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from textwrap import shorten
 
 import plotly.graph_objects as go
 
@@ -9,16 +11,27 @@ from app.widgets.patient_header import admission, day, stay, stay_days
 from engine.records.schema import Visit
 
 HEIGHT = 150
+NAMED = 4  # diagnoses and medication groups named when a bar is hovered
 LOWEST = 0.06  # of the longest stay: a lower bar gets a dot
 NARROWEST = 110  # a bar is at least this fraction (1/110) of the axis, or it could not be seen
 
 
-def figure(visits: list[Visit], chosen: str) -> go.Figure:
+def figure(
+    visits: list[Visit],
+    chosen: str,
+    code_title: Callable[[str, str], str],
+    group_name: Callable[[str], str],
+) -> go.Figure:
     """Return the timeline of `visits` (oldest first) with the visit id `chosen` in colour.
 
     A bar starts at admission and is as wide and as high as the stay is long; each carries its
-    visit id as `customdata`.
+    visit id as `customdata`, and names its leading diagnoses and medication groups when hovered.
+
+    Args:
+        code_title: maps ("diagnosis" | "procedure", code) to a name.
+        group_name: maps a medication group to its name.
     """
+    hovers = {visit.visit_id: _hover(visit, code_title, group_name) for visit in visits}
     start, end = _range(visits)
     narrowest = (end - start) / NARROWEST
     days = [stay_days(visit) for visit in visits]
@@ -36,7 +49,7 @@ def figure(visits: list[Visit], chosen: str) -> go.Figure:
             "cornerradius": 3,
         },
         customdata=[[visit.visit_id] for visit in visits],
-        hovertext=[_hover(visit) for visit in visits],
+        hovertext=list(hovers.values()),
         hovertemplate="%{hovertext}<extra></extra>",
         textposition="none",
     )
@@ -51,7 +64,7 @@ def figure(visits: list[Visit], chosen: str) -> go.Figure:
         mode="markers",
         marker={"size": 9, "color": [_colour(visit, chosen, chosen_at) for visit, _ in shorts]},
         customdata=[[visit.visit_id] for visit, _ in shorts],
-        hovertext=[_hover(visit) for visit, _ in shorts],
+        hovertext=[hovers[visit.visit_id] for visit, _ in shorts],
         hovertemplate="%{hovertext}<extra></extra>",
         cliponaxis=False,
     )
@@ -107,12 +120,28 @@ def _colour(visit: Visit, chosen: str, chosen_at) -> str:
     return style.PAST if visit.admit_time <= chosen_at else style.LATER
 
 
-def _hover(visit: Visit) -> str:
-    counts = (
-        (len(visit.diagnoses), "diagnosis", "diagnoses"),
-        (len(visit.procedures), "procedure", "procedures"),
-        (len(visit.medications), "medication group", "medication groups"),
+def _hover(
+    visit: Visit, code_title: Callable[[str, str], str], group_name: Callable[[str], str]
+) -> str:
+    procedures = len(visit.procedures)
+    return "<br>".join(
+        [
+            f"<b>{day(visit.admit_time)}</b> · {stay(visit)} · {style.text(admission(visit))}",
+            *_named(
+                "diagnosis", "diagnoses", [code_title("diagnosis", c) for c in visit.diagnoses]
+            ),
+            "1 procedure" if procedures == 1 else f"{procedures} procedures",
+            *_named(
+                "medication group",
+                "medication groups",
+                [group_name(group) for group in visit.medications],
+            ),
+        ]
     )
-    lines = [f"{number} {one if number == 1 else many}" for number, one, many in counts]
-    head = f"<b>{day(visit.admit_time)}</b> · {stay(visit)}"
-    return "<br>".join([head, style.text(admission(visit)), *lines])
+
+
+def _named(singular: str, plural: str, names: list[str]) -> list[str]:
+    """Return a count and the first names, one a line."""
+    lines = [f"<b>{len(names)} {singular if len(names) == 1 else plural}</b>"]
+    lines += [f"  {style.text(shorten(name, 60, placeholder=' …'))}" for name in names[:NAMED]]
+    return lines + ["  …"] * (len(names) > NAMED)

@@ -4,9 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app.widgets.notice import DECISION_SUPPORT
+from engine.errors import WorkbenchError
+from engine.recommender import Recommender
 from engine.records.cohort import Cohort
 
 MAIN = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
@@ -214,6 +217,20 @@ def test_missing_models_leave_the_record_readable(installation, cohort, monkeypa
     assert "no" in app.error[0].value
     assert "\n" not in app.error[0].value
     assert cohort.patient_ids()[0] in page_text(app)
+
+
+def test_without_the_teacher_the_students_answer_stays(installation, cohort, monkeypatch):
+    def no_teacher(self):
+        raise WorkbenchError("pretrained/base: is missing; run `make run` once")
+
+    monkeypatch.setattr(Recommender, "teacher", property(no_teacher))
+    st.cache_data.clear()
+    app = open_page(cohort.patient_ids()[0])
+    assert not app.exception
+    assert "pretrained/base" in app.error[0].value.replace("\\", "")
+    table = answered(app)
+    assert table["Student"].notna().any()
+    assert table["Teacher"].isna().all()
 
 
 def test_a_damaged_model_file_is_named(installation, cohort, tiny_pair, monkeypatch):

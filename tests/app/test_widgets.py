@@ -203,6 +203,14 @@ def test_codes_never_seen_in_training_are_named_without_their_version():
 # ---------------------------------------------------------------- visits
 
 
+def code_name(kind, code):
+    return f"name of {code}"
+
+
+def group_name(group):
+    return f"group {group}"
+
+
 def test_a_visit_in_a_line_says_when_what_kind_and_how_long():
     line = visit_record.title(visit(diagnoses=("10:I10",)))
     assert line == (
@@ -225,16 +233,19 @@ def test_a_stay_of_hours_and_one_of_a_day():
 
 def test_the_timeline_has_a_bar_a_visit_and_marks_the_chosen_one():
     visits = [visit(number) for number in (1, 2, 3)]
-    bar = timeline.figure(visits, "v2").data[0]
+    bar = timeline.figure(visits, "v2", code_name, group_name).data[0]
     assert [data[0] for data in bar.customdata] == ["v1", "v2", "v3"]
     assert list(bar.y) == [4.25] * 3
     assert list(bar.marker.color) == [style.PAST, style.PRIMARY, style.LATER]
-    assert "2 diagnoses" in bar.hovertext[0]
-    assert "0 procedures" in bar.hovertext[0]
+    hover = bar.hovertext[0]
+    assert "2 diagnoses" in hover
+    assert "name of 10:I509" in hover
+    assert "0 procedures" in hover
+    assert "group B01A" in hover
 
 
 def test_the_timeline_of_a_single_visit_without_discharge_can_be_drawn():
-    chart = timeline.figure([visit(discharge_time=None)], "v1")
+    chart = timeline.figure([visit(discharge_time=None)], "v1", code_name, group_name)
     assert list(chart.data[0].y) == [0]
     low, high = chart.layout.xaxis.range
     assert low < high
@@ -254,3 +265,10 @@ def test_the_prompt_is_shown_word_for_word_with_its_sections_emphasised():
 def test_the_notice_says_who_decides_and_what_is_known_only_later():
     assert notice.DECISION_SUPPORT == "Decision support for research. A clinician decides."
     assert "only after" in notice.LIMITS
+
+
+def test_untrusted_text_is_never_markdown():
+    hostile = "![x](http://example.org) **bold** `code` $x$ :red[x]"
+    shown = style.literal(hostile)
+    assert shown.startswith("\\!\\[x\\]\\(http\\:")
+    assert shown.replace("\\", "") == hostile
