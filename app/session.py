@@ -22,7 +22,7 @@ logger = logging.getLogger("workbench.app")
 
 def data_folder() -> Path:
     """Return the one folder this installation writes to."""
-    return Path(os.environ.get("WORKBENCH_DATA", "data"))
+    return Path(os.environ.get("WORKBENCH_DATA") or "data")
 
 
 def cohort_folder() -> Path:
