@@ -27,6 +27,8 @@ _DATA = Path(__file__).parent / "data"
 _SHORTEST_CUT_NAME = 5
 # No drug's name is longer; the rest of a longer text is not read.
 _LONGEST_TEXT = 300
+# In "Cefazolin-Dextrose" these only carry the drug; alone they are treatment.
+_CARRIERS = frozenset({"dextrose", "dextrose solution", "sodium chloride"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class DrugMatch:
     groups: tuple[str, ...]  # ATC third level, sorted; empty unless mapped
     kind: Literal["mapped", "non_drug", "unmapped"]
     rule: str  # for a person: why it was decided so
-    ingredient: str | None = None  # "a/b" for a combination
+    # "a/b" is a combination that WHO codes, "a + b" one that it does not.
+    ingredient: str | None = None
 
 
 def match(drug: str, route: str | None = None, drug_type: str | None = None) -> DrugMatch:
@@ -75,7 +78,7 @@ def _ingredients(drug: str, text: str) -> tuple[tuple[str, ...], str]:
     unmarked = names.without_markers(drug)
     outside, inside = names.brackets(unmarked)
     for candidate in (unmarked, names.without_strengths(unmarked), outside):
-        if (known := written.get(names.plain(candidate))) is not None:
+        if (known := written.get(names.plain(candidate))) in _table():
             return (known,), "name"
     if found := _components(outside):
         return found, "combination" if len(found) > 1 else "name"
@@ -100,6 +103,9 @@ def _components(text: str) -> tuple[str, ...]:
             found.append(name)
         while parts and (length := length - len(parts.pop(0))) > 0:
             pass
+    if len(found) > 1:
+        found = [part for name in found for part in name.split("/")]
+        found = [name for name in found if name not in _CARRIERS] or found
     distinct = tuple(dict.fromkeys(found))
     return distinct if _products(distinct) else ()
 

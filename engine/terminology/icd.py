@@ -7,12 +7,15 @@ kind together choose the table, so that equal digits of two systems never meet.
     'Acute systolic (congestive) heart failure'
 """
 
+import csv
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 Kind = Literal["diagnosis", "procedure"]
+
+_RETIRED = Path(__file__).parent / "data" / "icd_retired.csv"
 
 # (kind, version) -> file of "CODE<spaces>TITLE" lines, and its encoding. The package's own
 # functions translate between code systems but give no titles, so its tables are read here.
@@ -25,10 +28,10 @@ _FILES = {
 
 
 def title(kind: Kind, code: str) -> str | None:
-    """The official long title, or None when the tables do not hold the code.
+    """The official long title, or None when no table holds the code.
 
-    The tables are ICD-9-CM version 32 (final) and the 2024 release of ICD-10: a code retired
-    before, or added later, is None. A dot in the code is ignored.
+    The tables are ICD-9-CM version 32 (final), the 2024 release of ICD-10, and our short list of
+    codes retired before (`data/icd_retired.csv`). A dot in the code is ignored.
 
     Raises ValueError for a kind other than "diagnosis" and "procedure".
     """
@@ -37,7 +40,8 @@ def title(kind: Kind, code: str) -> str | None:
     version, _, plain = code.partition(":")
     if (kind, version) not in _FILES:
         return None
-    return _titles(kind, version).get(plain.replace(".", "").strip().upper())
+    plain = plain.replace(".", "").strip().upper()
+    return _titles(kind, version).get(plain) or _retired().get((kind, f"{version}:{plain}"))
 
 
 @cache
@@ -46,6 +50,13 @@ def _titles(kind: str, version: str) -> dict[str, str]:
     lines = (_package_folder() / "data_files" / name).read_text(encoding=encoding).splitlines()
     parts = (line.split(None, 1) for line in lines if line.strip())
     return {part[0]: part[1].strip() for part in parts if len(part) == 2}
+
+
+@cache
+def _retired() -> dict[tuple[str, str], str]:
+    with _RETIRED.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(line for line in file if not line.startswith("#"))
+        return {(row["kind"], row["code"]): row["title"] for row in rows}
 
 
 def _package_folder() -> Path:
