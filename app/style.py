@@ -34,6 +34,7 @@ FONT = "'Source Sans', 'Source Sans Pro', sans-serif"
 _CSS = f"""<style>
 .block-container, [data-testid="stMainBlockContainer"] {{ max-width: 1560px;
   padding-left: 2.2rem; padding-right: 2.2rem; }}
+.st-key-patients [data-testid="stElementToolbar"] {{ display: none; }} /* would cover the pages */
 .wb-muted {{ color: {MUTED}; }}
 .wb-small {{ font-size: .87rem; line-height: 1.45; }}
 .wb-number {{ font-variant-numeric: tabular-nums; }}

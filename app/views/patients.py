@@ -20,9 +20,9 @@ VISIT_KINDS = {"first": "First visit", "returning": "Returning"}
 def show() -> None:
     """Draw the page."""
     cohort = session.cohort()
+    st.title("Patients", anchor=False)
     index = session.patient_index(cohort)
     facets = index.facets()
-    st.title("Patients", anchor=False)
     st.caption(f"{facets['total']:,} patients in {style.literal(cohort.folder.name)}")
     asked = _ask(facets)
     page = st.session_state.get(_page_key(asked), 1)
