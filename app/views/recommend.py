@@ -133,12 +133,12 @@ def _draw_models(cohort: Cohort, visit: Visit, answers, reading) -> None:
             both = session.recommend(cohort, visit, "both")
         else:
             with place.container(), st.spinner("The teacher is reading the record …"):
-                _draw_answer(visit, session.recommend(cohort, visit, "student"), by)
+                _draw_answer(cohort, visit, session.recommend(cohort, visit, "student"), by)
                 _draw_prompt(cohort, visit, reading)
                 both = session.recommend(cohort, visit, "both")
             st.session_state["answered"] = visit.visit_id
         with place.container():
-            _draw_answer(visit, both, by)
+            _draw_answer(cohort, visit, both, by)
     except WorkbenchError as error:
         with trouble:
             notice.error(str(error), title="The models cannot be asked")
@@ -167,14 +167,16 @@ def _draw_prompt(cohort: Cohort, visit: Visit, reading) -> None:
         prompt_panel.draw(prompt.text, prompt.tokens, prompt.omitted)
 
 
-def _draw_answer(visit: Visit, answer, by: str) -> None:
+def _draw_answer(cohort: Cohort, visit: Visit, answer, by: str) -> None:
     """Draw the cards, the chart and the table of one recommendation, in the order asked for."""
     answer_summary.draw(answer, visit)
     rows = agreement.ordered(answer.rows, answer.thresholds, by)
     if not rows:
         st.info("Neither model reaches its threshold for any medication group.")
         return
-    st.html(agreement.legend(rows, answer.thresholds))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.html(agreement.legend(rows, answer.thresholds), width="stretch")
+        st.html(_acquaintance(cohort, visit), width="content")
     chart = probability_chart.figure(rows, answer.thresholds)
     with st.grid(2, min_column_width=WIDE_ENOUGH):
         st.plotly_chart(
@@ -185,6 +187,13 @@ def _draw_answer(visit: Visit, answer, by: str) -> None:
         )
         recommendation_table.draw(rows, answer.thresholds, height=chart.layout.height)
     _draw_remarks(visit, answer)
+
+
+def _acquaintance(cohort: Cohort, visit: Visit) -> str:
+    trained_on = session.recommender().pair.manifest["cohort"]["fingerprint"]
+    return answer_summary.acquaintance(
+        trained_on, cohort.fingerprint, cohort.split_of(visit.patient_id)
+    )
 
 
 def _draw_remarks(visit: Visit, answer) -> None:

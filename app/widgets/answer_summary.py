@@ -7,6 +7,12 @@ from app.widgets import agreement
 from engine.records.schema import Visit
 
 MODELS = ("teacher", "student")
+ACQUAINTANCE = {
+    "train": ("The models learned from this patient: expect them to fit the record", "warn"),
+    "validation": ("Thresholds were chosen with this patient", "warn"),
+    "test": ("The models never saw this patient", "strong"),
+}
+OTHER_COHORT = ("The models were trained on another cohort", "")
 
 
 def draw(recommendation, visit: Visit) -> None:
@@ -14,6 +20,17 @@ def draw(recommendation, visit: Visit) -> None:
     cards = [_model_card(model, recommendation, visit) for model in MODELS]
     cards.append(_agreement_card(recommendation))
     st.html(f'<div class="wb-cards">{"".join(cards)}</div>')
+
+
+def acquaintance(trained_on: str, fingerprint: str, split: str) -> str:
+    """Return a badge that says whether the models know the patient, as HTML.
+
+    Args:
+        trained_on: fingerprint of the cohort the models were trained on.
+        fingerprint: that of the open cohort.
+    """
+    known = ACQUAINTANCE.get(split, OTHER_COHORT) if trained_on == fingerprint else OTHER_COHORT
+    return style.badge(*known)
 
 
 def missed(recommendation, visit: Visit) -> list[str]:
@@ -30,17 +47,17 @@ def unseen(vocabulary, visit: Visit) -> list[str]:
 
 
 def _model_card(model: str, recommendation, visit: Visit) -> str:
-    version = recommendation.versions.get(model, "")
     latency = recommendation.latency_ms.get(model)
-    title = f"{model.capitalize()} <span class='wb-muted wb-small'>{style.text(version)}</span>"
+    title = model.capitalize()
+    version = f"version {style.text(recommendation.versions.get(model, ''))}"
     if latency is None:
-        return _card(title, "…", "no answer yet")
+        return _card(title, "…", f"no answer yet<br>{version}")
     proposed = _proposed(recommendation, model)
     lines = [f"answered in {milliseconds(latency)}"]
     if visit.medications:
         hits = len(proposed & set(visit.medications))
         lines.append(f"{hits} of {len(visit.medications)} given groups found")
-    return _card(title, _groups(len(proposed)), " · ".join(lines))
+    return _card(title, _groups(len(proposed)), f"{' · '.join(lines)}<br>{version}")
 
 
 def _agreement_card(recommendation) -> str:

@@ -7,11 +7,6 @@ from engine.prompts import ADMISSION_TYPES
 from engine.records.schema import Visit
 
 SEX = {"F": "Female", "M": "Male"}
-SPLIT = {
-    "train": ("Training patient: the models learned from this record", "warn"),
-    "validation": ("Validation patient: used to choose thresholds", "warn"),
-    "test": ("Test patient: never seen by the models", "strong"),
-}
 UNKNOWN = "not recorded"
 
 
@@ -19,7 +14,7 @@ def draw(visit: Visit, visits: list[Visit], split: str) -> None:
     """Draw the header of one visit; `visits` are all of the patient's, oldest first."""
     number = [other.visit_id for other in visits].index(visit.visit_id) + 1
     order = "First visit" if visit.is_first else "Returning patient"
-    badges = style.badge(order, "strong") + style.badge(*SPLIT.get(split, (split, "")))
+    badges = style.badge(order, "strong") + style.badge(f"{split} split")
     facts = {
         "Age": UNKNOWN if visit.age is None else f"{visit.age} years",
         "Sex": SEX.get(visit.sex, UNKNOWN),

@@ -174,6 +174,14 @@ def test_the_longest_history(installation, cohort):
     assert f"{len(visits)} of {len(visits)}" in page_text(app)
 
 
+@pytest.mark.parametrize(
+    ("split", "words"), [("train", "learned from this patient"), ("test", "never saw this patient")]
+)
+def test_the_page_says_whether_the_models_know_the_patient(installation, cohort, split, words):
+    patient_id = next(p for p in cohort.patient_ids() if cohort.split_of(p) == split)
+    assert words in page_text(open_page(patient_id))
+
+
 def test_another_visit_can_be_chosen(installation, cohort):
     patient_id = max(cohort.patient_ids(), key=lambda patient: len(cohort.visits(patient)))
     visits = cohort.visits(patient_id)

@@ -182,6 +182,19 @@ def test_what_neither_model_proposed_though_given_is_named():
 
 
 @pytest.mark.parametrize(
+    ("fingerprint", "split", "words"),
+    [
+        ("same", "train", "learned from this patient"),
+        ("same", "validation", "Thresholds were chosen"),
+        ("same", "test", "never saw this patient"),
+        ("other", "train", "trained on another cohort"),
+    ],
+)
+def test_it_is_said_whether_the_models_know_the_patient(fingerprint, split, words):
+    assert words in answer_summary.acquaintance("same", fingerprint, split)
+
+
+@pytest.mark.parametrize(
     ("latency", "words"), [(1.26, "1.3 ms"), (412.3, "412 ms"), (1712.0, "1.7 s")]
 )
 def test_durations_are_short(latency, words):
