@@ -63,6 +63,7 @@ class Condition:
     requires: str | None = None
     odds: dict[str, float] = field(default_factory=dict)
     excludes: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
     marks: str | None = None
     setting: dict[str, float] = field(default_factory=lambda: {"medical": 1.0})
     severe: float = 0.0
@@ -74,7 +75,6 @@ class Condition:
     @classmethod
     def read(cls, name: str, fields: dict) -> Condition:
         fields = dict(fields)
-        fields.pop("excludes_visit", None)
         for key in ("codes", "reason_codes", "partner_codes"):
             if key in fields:
                 fields[key] = {code: weight for code, weight in fields[key].items() if weight}

@@ -83,10 +83,9 @@ def add_chronic(patient: Patient, condition: Condition, tables: CodeTables) -> N
     """Gives the patient a chronic condition, recorded with one lasting code."""
     for other in condition.excludes:
         if other in patient.chronic:
-            if condition.excludes and other.startswith("chronic_kidney_disease"):
-                del patient.chronic[other]  # a later stage replaces an earlier one
-            else:
+            if other not in condition.replaces:
                 return
+            del patient.chronic[other]
     patient.chronic[condition.name] = draw_code(patient.random, condition, tables)
     if condition.partner_codes and patient.random.random() < condition.partner_chance:
         count = 2 if condition.partner_chance >= 0.7 else 1
