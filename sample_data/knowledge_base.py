@@ -177,7 +177,8 @@ def _procedure(name: str, fields: dict) -> Procedure:
 
 
 def _read(path: Path) -> dict | list:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the compiled one is ten times faster
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
 
 
 def _as_tuple(value) -> tuple:
