@@ -28,7 +28,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 120_000  # milliseconds; the first start on a busy machine loads everything
+PATIENCE = 300_000  # milliseconds; the first start on a busy machine loads everything
 ROW_HEIGHT = 33  # pixels of a line of the patients' table, its header included
 
 pytestmark = [
