@@ -14,7 +14,7 @@ VENV := .venv/bin
 INSTALLED := .venv/installed
 BASE := pretrained/base/source.json
 SAMPLE := data/sample/manifest.json
-TABLES := $(wildcard sample_data/*.csv.gz)
+TABLES := $(wildcard sample_data/hosp/*.csv.gz)
 
 # The shipped cohort is ingested when it is the one asked for; any other is the user's own.
 ifeq ($(COHORT),data/sample)

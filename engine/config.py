@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine.errors import WorkbenchError
 
@@ -62,11 +62,17 @@ class TeacherRecipe(Section):
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)  # of all steps
     epochs: float = Field(1.0, gt=0)
-    max_steps: int = -1  # above 0: stop there, whatever the epochs
+    max_steps: int | None = Field(None, ge=1)  # stop there, whatever the epochs
     batch_size: int = Field(8, ge=1)
     evaluations: int = Field(1, ge=1)  # on validation, spread evenly over the run
     patience: int = Field(2, ge=1)  # evaluations without a better PRAUC before stopping
     precision: Literal["fp32", "bf16"] = "bf16"  # of the matrix products; weights stay fp32
+
+    @model_validator(mode="after")
+    def _cache_needs_frozen_layers(self) -> "TeacherRecipe":
+        if self.cache_lower_layers and self.adapted_layers is None:
+            raise ValueError("cache_lower_layers needs adapted_layers: some must stay frozen")
+        return self
 
 
 class StudentRecipe(Section):
@@ -89,11 +95,17 @@ class StudentRecipe(Section):
     alignment_weight: float = Field(0.1, ge=0)  # beta
     alignment_temperature: float = Field(0.1, gt=0)
 
+    @model_validator(mode="after")
+    def _heads_divide_the_hidden_size(self) -> "StudentRecipe":
+        if self.hidden_size % self.heads:
+            raise ValueError("hidden_size must be a multiple of heads")
+        return self
+
 
 class Recipe(Section):
     """Everything about one training run."""
 
-    name: str
+    name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
     seed: int = 0
     data: DataRecipe = DataRecipe()
     prompt: PromptRecipe = PromptRecipe()
@@ -119,7 +131,7 @@ def load_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise WorkbenchError(f"{path}: field '{field}': {first['msg']}") from None
+        raise WorkbenchError(f"{path}: field '{field}': {first['msg']}; mend it there") from None
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

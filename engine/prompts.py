@@ -86,7 +86,10 @@ def render(
             break
         earlier, current = shorter
         prompt = compose(earlier, current)
-    return replace(prompt, omitted=_omissions(full_earlier, earlier, full_now, current))
+    omitted = _omissions(full_earlier, earlier, full_now, current)
+    if prompt.tokens > options.max_tokens:
+        omitted += (f"nothing more, though {options.max_tokens} tokens are exceeded",)
+    return replace(prompt, omitted=omitted)
 
 
 def _part(visit: Visit, title: Title, present: Visit | None = None) -> _Part:

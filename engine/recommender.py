@@ -147,7 +147,7 @@ class Recommender:
         return student_inference.load(self.pair.folder / file, self.vocabulary, self.pair.recipe)
 
     def _rows(self, visit: Visit, probability: dict[str, np.ndarray]) -> tuple[Row, ...]:
-        previous = previous_medications(visit)
+        previous = frozenset(visit.previous_medications)
         proposed = {
             self.vocabulary.medications[column]
             for model, values in probability.items()
@@ -176,14 +176,6 @@ class Recommender:
             )
         rows.sort(key=lambda row: (-(row.teacher or 0.0), -(row.student or 0.0), row.atc))
         return tuple(rows)
-
-
-def previous_medications(visit: Visit) -> frozenset[str]:
-    """Return the groups of the latest earlier visit with any medication on record."""
-    for past in reversed(visit.history):
-        if past.medications:
-            return frozenset(past.medications)
-    return frozenset()
 
 
 def _milliseconds_since(start: float) -> float:

@@ -14,14 +14,15 @@ A pair is a folder with
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import Recipe, load_recipe
 from engine.errors import WorkbenchError
 from engine.evaluation.calibration import Calibration
+from engine.files import read_json, sha256, whole_folder, write_json, write_text
 from engine.records.vocabulary import Vocabulary
-from engine.teacher.base_model import sha256
 
 PRETRAINED = Path("pretrained")
 MANIFEST = "manifest.json"
@@ -31,6 +32,17 @@ UNDISTILLED = "student_undistilled.safetensors"
 METRICS = "metrics.json"
 CARD = "card.md"
 MODELS = ("teacher", "student", "student_undistilled")
+SEALED = (  # what a manifest must name: nothing else is ever loaded
+    f"{ADAPTER}/adapter_config.json",
+    f"{ADAPTER}/adapter_model.safetensors",
+    STUDENT,
+    UNDISTILLED,
+    "calibration.json",
+    "recipe.yaml",
+    "vocabulary.json",
+    METRICS,
+    CARD,
+)
 
 
 @dataclass(frozen=True)
@@ -56,14 +68,13 @@ class Pair:
 def champion_folder(pretrained: Path = PRETRAINED) -> Path:
     """Return the folder of the pair in use."""
     aliases = pretrained / "aliases.json"
-    try:
-        name = json.loads(aliases.read_text(encoding="utf-8"))["champion"]
-    except FileNotFoundError:
-        raise WorkbenchError(
-            f"{aliases}: not found; start in the project's folder, or name a pair with --models"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise WorkbenchError(f'{aliases}: expected JSON such as {{"champion": "NAME"}}') from None
+    content = read_json(
+        aliases,
+        "start in the project's folder, or name a pair (--models; WORKBENCH_MODELS for the app)",
+    )
+    name = content.get("champion")
+    if not isinstance(name, str) or not name:
+        raise WorkbenchError(f'{aliases}: expected JSON such as {{"champion": "NAME"}}')
     return pretrained / name
 
 
@@ -113,24 +124,24 @@ def seal(folder: Path, facts: dict) -> dict:
         if file.is_file() and file.name != MANIFEST
     }
     manifest = {**facts, "files": files}
-    building = folder / f".{MANIFEST}"
-    building.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    building.replace(folder / MANIFEST)
+    write_json(folder / MANIFEST, manifest)
     return manifest
 
 
 def reseal(pair: Pair, metrics: dict, card: str) -> None:
     """Replace a pair's metrics and card; weights, vocabulary and calibration stay as they are."""
-    (pair.folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    (pair.folder / CARD).write_text(card, encoding="utf-8")
-    seal(pair.folder, {key: value for key, value in pair.manifest.items() if key != "files"})
+    with whole_folder(pair.folder) as building:
+        shutil.copytree(pair.folder, building, dirs_exist_ok=True)
+        write_json(building / METRICS, metrics)
+        write_text(building / CARD, card)
+        seal(building, {key: value for key, value in pair.manifest.items() if key != "files"})
 
 
 def _read_manifest(folder: Path) -> dict:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        _ = manifest["version"], manifest["files"][STUDENT]
+        _ = manifest["version"], [manifest["files"][name] for name in SEALED]
         inside = all(_is_inside(folder, name) for name in manifest["files"])
     except FileNotFoundError:
         raise WorkbenchError(

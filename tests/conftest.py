@@ -13,6 +13,7 @@ from engine.jobs import pipeline
 from engine.records.cohort import Cohort
 from engine.records.ingest import ingest
 from sample_data.generate import generate
+from sample_data.tables import write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,7 +31,7 @@ def demo_data() -> Path:
 def sample_tables(tmp_path_factory) -> Path:
     """MIMIC-IV tables of 80 synthetic patients."""
     folder = tmp_path_factory.mktemp("tables")
-    generate(folder, patients=80, seed=7)
+    write_tables(generate(patients=80, seed=7), folder)
     return folder
 
 
@@ -84,6 +85,8 @@ def tiny_recipe(tiny_base) -> Recipe:
             "teacher": {
                 "base_model": str(tiny_base),
                 "lora_rank": 2,
+                "adapted_layers": 1,
+                "cache_lower_layers": True,
                 "max_steps": 4,
                 "evaluations": 2,
                 "precision": "fp32",

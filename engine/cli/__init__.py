@@ -30,6 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that may not be written
+        place = error.filename or "the files of this command"
+        print(
+            f"error: {place}: {error.strerror or error}; check that it is there, "
+            "may be read and written, and that the disk is not full",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)
         return 130

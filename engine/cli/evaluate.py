@@ -1,7 +1,7 @@
 """`python -m engine evaluate COHORT --models DIR --output report.json`."""
 
 import argparse
-import json
+import shlex
 from pathlib import Path
 
 
@@ -25,7 +25,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from engine.errors import WorkbenchError
     from engine.evaluation.report import as_markdown
+    from engine.files import write_json
     from engine.jobs.evaluate import evaluate, keep_in_card
     from engine.records.cohort import Cohort
     from engine.registry import champion_folder
@@ -33,13 +35,24 @@ def run(arguments: argparse.Namespace) -> int:
     models = arguments.models or champion_folder()
     cohort = Cohort.open(arguments.cohort)
     baselines_from = arguments.baselines_from and Cohort.open(arguments.baselines_from)
+    if arguments.output.is_dir():
+        raise WorkbenchError(f"{arguments.output}: is a folder; name a file such as report.json")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     report = evaluate(cohort, models, arguments.split, baselines_from, arguments.seed)
-    building = arguments.output.with_name(f".{arguments.output.name}")
-    building.parent.mkdir(parents=True, exist_ok=True)
-    building.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    building.replace(arguments.output)
+    report["settings"]["command"] = command_line(arguments)
+    write_json(arguments.output, report)
     if arguments.card:
         keep_in_card(models, arguments.card, report)
     print(as_markdown(report))
     print(f"written: {arguments.output}")
     return 0
+
+
+def command_line(arguments: argparse.Namespace) -> str:
+    """Return the command that gives these figures again."""
+    words = ["python", "-m", "engine", "evaluate", arguments.cohort]
+    for option in ("models", "output", "split", "baselines_from", "seed"):
+        value = getattr(arguments, option)
+        if value is not None:
+            words += [f"--{option.replace('_', '-')}", value]
+    return shlex.join(str(word) for word in words)

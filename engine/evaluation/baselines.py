@@ -14,13 +14,15 @@ from tqdm import tqdm
 
 from engine.errors import WorkbenchError
 from engine.evaluation.calibration import best_threshold
-from engine.evaluation.metrics import average_precision, jaccard, label_matrix
+from engine.evaluation.metrics import average_precision, jaccard
+from engine.records.labels import label_matrix
 from engine.records.schema import PROFILE_FIELDS, Visit, profile_value
 from engine.records.vocabulary import Vocabulary
 
 Prediction = tuple[np.ndarray, np.ndarray]  # probability float (N, L), selected bool (N, L)
 
 REGULARISATION = (0.01, 0.03, 0.1, 0.3, 1.0)  # C of the logistic regression, strongest first
+MINIMUM_VISITS = 2  # a feature of a single training visit says nothing about another visit
 MAX_ITERATIONS = 300
 TOLERANCE = 1e-6  # relative change of the loss; a tighter one moves PRAUC by less than 0.001
 
@@ -77,9 +79,12 @@ class CopyPrevious:
         1, and the others follow, from 0 to 1/3, each part in the order of training frequency.
         """
         frequency, selected = self.fallback.predict(visits)
-        previous = [_latest_medicated(visit) for visit in visits]
-        has_previous = np.array([visit is not None for visit in previous], dtype=bool)
-        copied = label_matrix([visit for visit in previous if visit], self.vocabulary)[0]
+        previous = [visit.previous_medications for visit in visits]
+        has_previous = np.array([bool(groups) for groups in previous], dtype=bool)
+        copied = np.zeros((has_previous.sum(), frequency.shape[1]), dtype=bool)
+        for row, groups in enumerate(groups for groups in previous if groups):
+            columns = (self.vocabulary.medication_index(group) for group in groups)
+            copied[row, [column for column in columns if column is not None]] = True
         selected[has_previous] = copied
         score = frequency
         score[has_previous] = (2 * copied + frequency[has_previous]) / 3
@@ -102,6 +107,10 @@ class LogisticRegressionBaseline:
         _require_visits(train, validation)
         self._vectorizer = DictVectorizer()
         inputs = self._vectorizer.fit_transform(_features(visit) for visit in train)
+        common = inputs.getnnz(axis=0) >= MINIMUM_VISITS
+        if common.any():
+            self._vectorizer.restrict(common)
+            inputs = inputs[:, common]
         targets = label_matrix(train, vocabulary)[0]
         held_out = self._vectorizer.transform(_features(visit) for visit in validation)
         truth, missing = label_matrix(validation, vocabulary)
@@ -176,20 +185,15 @@ def _probability(inputs: csr_matrix, weights: np.ndarray) -> np.ndarray:
 
 def _features(visit: Visit) -> dict[str, float]:
     """Return a visit as named features. Names unseen in training are ignored at prediction."""
-    previous = _latest_medicated(visit)
     names = [f"diagnosis {code}" for code in visit.diagnoses]
     names += [f"procedure {code}" for code in visit.procedures]
-    names += [f"previous {group}" for group in (previous.medications if previous else ())]
+    names += [f"previous {group}" for group in visit.previous_medications]
     names += [f"ever {group}" for earlier in visit.history for group in earlier.medications]
     names += [f"{field} {profile_value(visit, field) or 'unknown'}" for field in PROFILE_FIELDS]
     features = dict.fromkeys(names, 1.0)
     features["first visit"] = float(visit.is_first)
     features["earlier visits"] = float(np.log1p(len(visit.history)))
     return features
-
-
-def _latest_medicated(visit: Visit) -> Visit | None:
-    return next((earlier for earlier in reversed(visit.history) if earlier.medications), None)
 
 
 def _require_visits(train: list[Visit], validation: list[Visit]) -> None:

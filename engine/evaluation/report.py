@@ -18,7 +18,8 @@ import numpy as np
 
 from engine.evaluation.bootstrap import CONFIDENCE, RESAMPLES, PatientBootstrap
 from engine.evaluation.calibration import expected_calibration_error
-from engine.evaluation.metrics import label_matrix, visit_metrics
+from engine.evaluation.metrics import visit_metrics
+from engine.records.labels import label_matrix
 from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
 

@@ -50,7 +50,12 @@ def render_card(facts: dict, recipe: Recipe, metrics: dict) -> str:
     ]
     for name, report in metrics.get("evaluations", {}).items():
         lines += [f"## Evaluation: {name}", ""]
-        if command := report.get("settings", {}).get("command"):
-            lines += [f"Command: `{command}`", ""]
+        settings = report["settings"]
+        lines += [
+            f"Command: `{settings['command']}`  ",
+            f"Hardware: {settings['hardware']}. Date: {settings['date']}. "
+            f"Bootstrap seed: {settings['seed']}.",
+            "",
+        ]
         lines += [as_markdown(report)]
     return "\n".join([*lines, "## Limits", "", LIMITS])

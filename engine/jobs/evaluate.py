@@ -1,12 +1,13 @@
 """Measure a pair beside the baselines on one part of a cohort."""
 
-import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from engine.errors import WorkbenchError
 from engine.evaluation.baselines import CopyPrevious, LogisticRegressionBaseline, MostFrequent
 from engine.evaluation.report import build_report
+from engine.files import read_json
 from engine.jobs.card import render_card
 from engine.jobs.pipeline import hardware
 from engine.recommender import Recommender
@@ -29,6 +30,11 @@ def evaluate(
     choose k, C and threshold on its validation part. The pair's thresholds are its own.
     """
     recommender = Recommender.load(models)
+    trained_on = recommender.pair.manifest["cohort"]["fingerprint"]
+    if split == "all" and trained_on == cohort.fingerprint:
+        raise WorkbenchError(
+            f"{cohort.folder}: this pair was trained on this cohort; measure it with --split test"
+        )
     visits = cohort.samples(None if split == "all" else split)
     if not visits:
         raise WorkbenchError(
@@ -42,6 +48,10 @@ def evaluate(
         "copy_previous": CopyPrevious(),
         "logistic_regression": LogisticRegressionBaseline(),
     }
+    baseline_predictions = {
+        name: baseline.fit(training, validation, vocabulary).predict(visits)
+        for name, baseline in baselines.items()
+    }
     probabilities = {
         "teacher": recommender.teacher_probabilities(cohort, visits),
         "student": recommender.student_probabilities(visits),
@@ -51,10 +61,7 @@ def evaluate(
     predictions = {
         model: (probabilities[model], calibration[model].select(probabilities[model]))
         for model in MODELS
-    } | {
-        name: baseline.fit(training, validation, vocabulary).predict(visits)
-        for name, baseline in baselines.items()
-    }
+    } | baseline_predictions
     thresholds = {model: calibration[model].threshold for model in MODELS}
     thresholds["logistic_regression"] = baselines["logistic_regression"].threshold
     report = build_report(
@@ -65,6 +72,7 @@ def evaluate(
         "split": split,
         "baselines_from": source.fingerprint,
         "hardware": hardware(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     return report
 
@@ -72,6 +80,6 @@ def evaluate(
 def keep_in_card(models: Path, name: str, report: dict) -> None:
     """Write an evaluation into the pair's metrics and card, under `name`."""
     pair = open_pair(models)
-    metrics = json.loads((pair.folder / METRICS).read_text(encoding="utf-8"))
+    metrics = read_json(pair.folder / METRICS, "restore the pair's folder")
     metrics.setdefault("evaluations", {})[name] = report
     reseal(pair, metrics, render_card(pair.manifest, pair.recipe, metrics))

@@ -2,19 +2,17 @@
 
     train_pair(cohort, recipe, output)
 
-A run folder holds `teacher/`, `hidden_states/`, `pair/`, `checkpoints/`, `logs/` and
-`metrics.jsonl`; each of the first three appears whole when its stage ends.
+A run folder holds `run.json` (cohort and recipe), `teacher/`, `hidden_states/` and `pair/`, each of
+which appears whole when its stage ends, `checkpoints/` (with the teacher's TensorBoard logs),
+`logs/` (the students') and `metrics.jsonl`.
 """
 
-import hashlib
-import json
 import os
 import platform
 import random
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,18 +24,23 @@ from engine.config import Recipe, save_recipe
 from engine.errors import WorkbenchError
 from engine.evaluation.calibration import Calibration, best_threshold, fit_temperature
 from engine.evaluation.metrics import average_precision, jaccard
+from engine.files import read_json, sha256, whole_folder, write_json
 from engine.jobs.card import render_card
 from engine.records.cohort import Cohort
+from engine.records.labels import label_matrix
 from engine.records.schema import Visit
 from engine.registry import ADAPTER, CARD, METRICS, STUDENT, UNDISTILLED, seal
 from engine.student import inference as student_inference
 from engine.student import training as student_training
+from engine.student.model import Student
 from engine.teacher import hidden_states
 from engine.teacher import training as teacher_training
 from engine.teacher.base_model import load_tokenizer
-from engine.teacher.data import build_examples, label_matrix
+from engine.teacher.data import build_examples
 from engine.teacher.inference import Teacher
+from engine.teacher.model import WEIGHTS
 
+RUN = "run.json"  # which cohort and recipe a run folder belongs to
 STAGES = "stages.json"  # how long each stage took, and on what
 Say = Callable[[str], None]
 
@@ -46,7 +49,10 @@ def train_pair(
     cohort: Cohort, recipe: Recipe, output: Path, resume: bool = False, say: Say = print
 ) -> Path:
     """Run every stage; returns the finished pair's folder."""
-    train_teacher(cohort, recipe, output, resume, say)
+    if resume and (output / "teacher").is_dir():
+        say("teacher: finished already")
+    else:
+        train_teacher(cohort, recipe, output, resume, say)
     cache_hidden_states(cohort, recipe, output, say)
     return train_student(cohort, recipe, output, say)
 
@@ -54,12 +60,15 @@ def train_pair(
 def train_teacher(
     cohort: Cohort, recipe: Recipe, output: Path, resume: bool = False, say: Say = print
 ) -> Path:
-    """Teach the language model on the training split; returns `output/teacher`."""
+    """Teach the language model on the training split; returns `output/teacher`.
+
+    Raises WorkbenchError when `output` holds something else than a run, or another run to resume.
+    """
+    training, validation = training_visits(cohort, recipe), validation_visits(cohort, recipe)
+    tokenizer = load_tokenizer(recipe.teacher.base_model)
     _open_run(output, cohort, recipe, resume)
-    with _timed(output, "teacher", say):
-        training, validation = training_visits(cohort, recipe), validation_visits(cohort, recipe)
+    with _timed(output, "teacher", say, add=resume):
         say(f"teacher: {len(training):,} training visits, {len(validation):,} for validation")
-        tokenizer = load_tokenizer(recipe.teacher.base_model)
         examples, held_out = (
             build_examples(visits, cohort.title, tokenizer, recipe.prompt, cohort.vocabulary)
             for visits in (training, validation)
@@ -69,20 +78,28 @@ def train_teacher(
         )
 
 
-def cache_hidden_states(cohort: Cohort, recipe: Recipe, output: Path, say: Say = print) -> None:
+def cache_hidden_states(cohort: Cohort, recipe: Recipe, output: Path, say: Say = print) -> Path:
     """Run the taught model once over all visits the student learns from or is measured on."""
+    adapter = output / "teacher"
+    if not adapter.is_dir():
+        raise WorkbenchError(f"{adapter}: no trained teacher there; run `train teacher` first")
+    _require_same_run(output, cohort, recipe)
     with _timed(output, "hidden states", say):
-        teacher = _teacher(cohort, recipe, output)
+        groups = len(cohort.vocabulary.medications)
+        teacher = Teacher(
+            recipe.teacher.base_model, adapter, groups, recipe.prompt, recipe.teacher.precision
+        )
         visits = training_visits(cohort, recipe) + validation_visits(cohort, recipe)
-        hidden_states.compute(teacher, output / "teacher", visits, cohort.title, output)
+        return hidden_states.compute(teacher, adapter, visits, cohort.title, output)
 
 
 def train_student(cohort: Cohort, recipe: Recipe, output: Path, say: Say = print) -> Path:
     """Train the student with and without distillation and finish the pair in `output/pair`."""
     cached = hidden_states.load(output, output / "teacher")
+    _require_same_run(output, cohort, recipe)
     training, validation = training_visits(cohort, recipe), validation_visits(cohort, recipe)
     hidden, _ = cached.of(training)
-    _, teacher_logits = cached.of(validation)
+    logits = {"teacher": cached.of(validation)[1]}
     students = {}
     for name, distil in (("student", True), ("student_undistilled", False)):
         with _timed(output, name.replace("_", " "), say):
@@ -96,16 +113,19 @@ def train_student(cohort: Cohort, recipe: Recipe, output: Path, say: Say = print
                 output,
                 distil,
             )
-    logits = {"teacher": teacher_logits} | {
-        name: student_inference.predict(student, validation, cohort.vocabulary, recipe)
-        for name, student in students.items()
-    }
-    truth = label_matrix(validation, cohort.vocabulary).numpy() > 0
-    return _finish(cohort, recipe, output, students, logits, truth)
+        logits[name] = student_inference.predict(
+            students[name], validation, cohort.vocabulary, recipe
+        )
+    return _finish(cohort, recipe, output, students, logits, (training, validation))
 
 
 def score_logits(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return the validation metrics that choose a checkpoint: PRAUC, and the best Jaccard."""
+    """Return the validation metrics that choose a checkpoint: PRAUC, and the best Jaccard.
+
+    Both arrays are (visits, groups). Raises WorkbenchError when the training has diverged.
+    """
+    if not np.isfinite(logits).all():
+        raise WorkbenchError("the training diverged; lower learning_rate in the recipe")
     truth = labels > 0
     probability = Calibration().probability(logits)
     selected = probability >= best_threshold(probability, truth)
@@ -117,14 +137,12 @@ def score_logits(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 def training_visits(cohort: Cohort, recipe: Recipe) -> list[Visit]:
     """Return the labelled visits of the training patients a recipe asks for."""
-    return _some_patients(cohort.samples("train"), recipe.data.training_patients, recipe.seed)
+    return _some_patients(cohort, "train", recipe.data.training_patients, recipe.seed)
 
 
 def validation_visits(cohort: Cohort, recipe: Recipe) -> list[Visit]:
     """Return the labelled visits of the validation patients a recipe asks for."""
-    return _some_patients(
-        cohort.samples("validation"), recipe.data.validation_patients, recipe.seed
-    )
+    return _some_patients(cohort, "validation", recipe.data.validation_patients, recipe.seed)
 
 
 def hardware() -> str:
@@ -142,7 +160,13 @@ def hardware() -> str:
     return f"{os.cpu_count()} CPU cores, {model}, no GPU"
 
 
-def _some_patients(visits: list[Visit], patients: int | None, seed: int) -> list[Visit]:
+def _some_patients(cohort: Cohort, split: str, patients: int | None, seed: int) -> list[Visit]:
+    visits = cohort.samples(split)
+    if not visits:
+        raise WorkbenchError(
+            f"{cohort.folder}: no labelled visits in part '{split}'; "
+            "see the funnel in its manifest.json, or ingest more patients"
+        )
     if patients is None:
         return visits
     everyone = sorted({visit.patient_id for visit in visits})
@@ -152,45 +176,55 @@ def _some_patients(visits: list[Visit], patients: int | None, seed: int) -> list
 
 def _open_run(output: Path, cohort: Cohort, recipe: Recipe, resume: bool) -> None:
     """Start a run folder, or make sure that a resumed one is the same run."""
+    if resume:
+        _require_same_run(output, cohort, recipe)
+        return
+    if output.exists() and not output.is_dir():
+        raise WorkbenchError(f"{output}: is a file; name a folder for the run")
+    if output.is_dir() and any(output.iterdir()) and not (output / RUN).exists():
+        raise WorkbenchError(
+            f"{output}: is not empty and is no training run; name a new --output folder"
+        )
     output.mkdir(parents=True, exist_ok=True)
-    run = {"cohort": cohort.fingerprint, "recipe": recipe.model_dump(mode="json")}
-    path = output / "run.json"
-    if resume and path.exists() and json.loads(path.read_text(encoding="utf-8")) != run:
+    for leftover in ("metrics.jsonl", STAGES):
+        (output / leftover).unlink(missing_ok=True)
+    for leftover in ("teacher", "hidden_states", "pair", "logs"):
+        shutil.rmtree(output / leftover, ignore_errors=True)
+    write_json(output / RUN, _run_of(cohort, recipe))
+
+
+def _run_of(cohort: Cohort, recipe: Recipe) -> dict:
+    return {"cohort": cohort.fingerprint, "recipe": recipe.model_dump(mode="json")}
+
+
+def _require_same_run(output: Path, cohort: Cohort, recipe: Recipe) -> None:
+    """Refuse another cohort, or a recipe that differs in more than its student."""
+    if not (output / RUN).exists():
+        raise WorkbenchError(f"{output}: no checkpoint to resume from; run without --resume")
+    known, asked = read_json(output / RUN, "start the run again"), _run_of(cohort, recipe)
+    for run in (known, asked):
+        run["recipe"].pop("student")
+    if known != asked:
         raise WorkbenchError(
             f"{output}: was started with another cohort or recipe; "
-            "resume with the same ones, or name a new --output"
+            "go on with the same ones, or name a new --output"
         )
-    if not resume:
-        for leftover in ("metrics.jsonl", STAGES):
-            (output / leftover).unlink(missing_ok=True)
-        for leftover in ("teacher", "hidden_states", "pair", "logs"):
-            shutil.rmtree(output / leftover, ignore_errors=True)
-    path.write_text(json.dumps(run), encoding="utf-8")
-
-
-def _teacher(cohort: Cohort, recipe: Recipe, output: Path) -> Teacher:
-    adapter = output / "teacher"
-    if not adapter.is_dir():
-        raise WorkbenchError(f"{adapter}: no trained teacher there; run `train teacher` first")
-    return Teacher(
-        recipe.teacher.base_model,
-        adapter,
-        len(cohort.vocabulary.medications),
-        recipe.prompt,
-        recipe.teacher.precision,
-    )
 
 
 @contextmanager
-def _timed(output: Path, stage: str, say: Say) -> Iterator[None]:
+def _timed(output: Path, stage: str, say: Say, add: bool = False) -> Iterator[None]:
+    """Record how long a stage took; `add` it to what an earlier, stopped attempt took."""
     say(f"{stage}: started")
     start = time.perf_counter()
-    yield
-    seconds = round(time.perf_counter() - start, 1)
-    path = output / STAGES
-    stages = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    stages[stage] = {"seconds": seconds, "hardware": hardware()}
-    path.write_text(json.dumps(stages, indent=2) + "\n", encoding="utf-8")
+    try:
+        yield
+    finally:
+        seconds = round(time.perf_counter() - start, 1)
+        path = output / STAGES
+        stages = read_json(path, "remove it") if path.exists() else {}
+        earlier = stages.get(stage, {}).get("seconds", 0) if add else 0
+        stages[stage] = {"seconds": earlier + seconds, "hardware": hardware()}
+        write_json(path, stages)
     say(f"{stage}: done in {seconds:,.0f} s")
 
 
@@ -198,52 +232,55 @@ def _finish(
     cohort: Cohort,
     recipe: Recipe,
     output: Path,
-    students: dict,
+    students: dict[str, Student],
     logits: dict[str, np.ndarray],
-    truth: np.ndarray,
+    parts: tuple[Sequence[Visit], Sequence[Visit]],
 ) -> Path:
-    """Calibrate on validation and put the pair's folder together, beside its place."""
-    final = output / "pair"
-    building = Path(tempfile.mkdtemp(prefix=".pair-", dir=output))
-    shutil.copytree(output / "teacher", building / ADAPTER)
-    student_inference.save(students["student"], building / STUDENT)
-    student_inference.save(students["student_undistilled"], building / UNDISTILLED)
-    cohort.vocabulary.save(building / "vocabulary.json")
-    save_recipe(recipe, building / "recipe.yaml")
-    calibration, validation = {}, {}
-    for model, values in logits.items():
-        temperature = fit_temperature(values, truth)
-        probability = Calibration(temperature).probability(values)
-        threshold = best_threshold(probability, truth)
-        calibration[model] = {"temperature": temperature, "threshold": threshold}
-        validation[model] = score_logits(values, truth.astype(float))
-    _write_json(building / "calibration.json", calibration)
+    """Calibrate on validation and put the pair's folder together."""
+    training, validation = parts
+    calibration, reached = _calibrate(logits, validation, cohort)
     metrics = {
-        "validation": {"visits": len(truth), **validation},
-        "stages": json.loads((output / STAGES).read_text(encoding="utf-8")),
+        "validation": {"visits": len(validation), **reached},
+        "stages": read_json(output / STAGES, "run `train pair` again"),
     }
-    _write_json(building / METRICS, metrics)
-    weights = (building / ADAPTER / "adapter_model.safetensors").read_bytes()
     created = datetime.now(UTC)
+    teacher_sum = sha256(output / "teacher" / WEIGHTS)
     facts = {
-        "version": f"{recipe.name}-{created:%Y%m%d}-{hashlib.sha256(weights).hexdigest()[:8]}",
+        "version": f"{recipe.name}-{created:%Y%m%d}-{teacher_sum[:8]}",
         "created": created.isoformat(timespec="seconds"),
         "base_model": recipe.teacher.base_model,
         "cohort": {
             "fingerprint": cohort.fingerprint,
-            "training_patients": len({v.patient_id for v in training_visits(cohort, recipe)}),
-            "training_visits": len(training_visits(cohort, recipe)),
+            "training_patients": len({visit.patient_id for visit in training}),
+            "training_visits": len(training),
         },
     }
-    (building / CARD).write_text(render_card(facts, recipe, metrics), encoding="utf-8")
-    seal(building, facts)
-    building.chmod(0o755)
-    for file in building.rglob("*.safetensors"):
-        file.chmod(0o644)  # safetensors writes 0600; a server's own user must be able to read
-    shutil.rmtree(final, ignore_errors=True)
-    building.rename(final)
-    return final
+    with whole_folder(output / "pair") as building:
+        shutil.copytree(output / "teacher", building / ADAPTER)
+        student_inference.save(students["student"], building / STUDENT)
+        student_inference.save(students["student_undistilled"], building / UNDISTILLED)
+        cohort.vocabulary.save(building / "vocabulary.json")
+        save_recipe(recipe, building / "recipe.yaml")
+        write_json(building / "calibration.json", calibration)
+        write_json(building / METRICS, metrics)
+        (building / CARD).write_text(render_card(facts, recipe, metrics), encoding="utf-8")
+        seal(building, facts)
+    return output / "pair"
 
 
-def _write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _calibrate(
+    logits: dict[str, np.ndarray], validation: Sequence[Visit], cohort: Cohort
+) -> tuple[dict, dict]:
+    """Return each model's temperature and threshold, and what it reaches with them."""
+    truth, missing = label_matrix(validation, cohort.vocabulary)
+    calibration, reached = {}, {}
+    for model, values in logits.items():
+        temperature = fit_temperature(values, truth)
+        probability = Calibration(temperature).probability(values)
+        threshold = best_threshold(probability, truth, missing)
+        calibration[model] = {"temperature": temperature, "threshold": threshold}
+        reached[model] = {
+            "prauc": float(average_precision(truth, probability, missing).mean()),
+            "jaccard": float(jaccard(truth, probability >= threshold, missing).mean()),
+        }
+    return calibration, reached

@@ -9,7 +9,6 @@ manifest.json. The same input and options give the same bytes.
 import hashlib
 import json
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 import engine
 from engine.errors import WorkbenchError
+from engine.files import sha256, whole_folder
 from engine.records import assemble, mimic_iv, tables
 from engine.records.cohort import FILES, FORMAT
 from engine.records.funnel import Funnel
@@ -211,7 +211,7 @@ def write_manifest(
     funnel: Funnel,
 ) -> None:
     """Write what was made from what. No clock: the same input gives the same manifest."""
-    sums = {name: _sha256(folder / name) for name in FILES}
+    sums = {name: sha256(folder / name) for name in FILES}
     splits = json.loads((folder / "splits.json").read_text(encoding="utf-8"))
     places = list(splits.values())
     manifest = {
@@ -258,30 +258,6 @@ def refuse_overwrite(cohort_dir: Path, force: bool) -> None:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary sibling that becomes `target` if all goes well and vanishes if not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    folder = target.with_name(f".{target.name}.{mark}.partial")
-    former = target.with_name(f".{target.name}.{mark}.former")
-    folder.mkdir()
-    try:
-        yield folder
-        if target.exists():
-            target.rename(former)
-        try:
-            folder.rename(target)
-        except OSError:
-            if former.exists():
-                former.rename(target)
-            raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(former, ignore_errors=True)
-
-
-@contextmanager
 def connected(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open DuckDB on a file in `scratch`, with bounded memory and no network."""
     with duckdb.connect(
@@ -301,8 +277,3 @@ def connected(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def _write_json(path: Path, content: dict) -> None:
     text = json.dumps(content, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -47,6 +47,11 @@ class Visit:
         return not self.history
 
     @property
+    def previous_medications(self) -> tuple[str, ...]:
+        """The groups of the latest earlier visit with any medication on record."""
+        return next((past.medications for past in reversed(self.history) if past.medications), ())
+
+    @property
     def is_labelled(self) -> bool:
         """Whether the visit can train or score a model: a diagnosis in, a medication out."""
         return bool(self.diagnoses) and bool(self.medications)

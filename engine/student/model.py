@@ -20,7 +20,7 @@ class Output(NamedTuple):
     """What the network gives for a batch of visits."""
 
     logits: torch.Tensor  # (visits, groups)
-    features: torch.Tensor  # (visits, hidden_size): the head's penultimate layer
+    features: torch.Tensor  # (visits, 2 * hidden_size): the head's penultimate layer
     profile: torch.Tensor  # (visits, hidden_size): the profile embedding
     given: torch.Tensor | None  # (visits, hidden_size): the encoded true medications, in training
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
 
 from engine.config import Recipe, StudentRecipe
 from engine.errors import WorkbenchError
@@ -64,9 +65,7 @@ def train(
     ).labels.numpy()
     target = _standardised(torch.from_numpy(hidden))
     steps = math.ceil(len(encoded) / options.batch_size) * options.epochs
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.learning_rate, total_steps=steps, pct_start=0.1
-    )
+    schedule = get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
     best, best_state, waited = -1.0, None, 0
     bar = tqdm(range(1, options.epochs + 1), desc=stage.replace("_", " "), unit="epoch")
     with SummaryWriter(str(output / "logs" / stage)) as board:

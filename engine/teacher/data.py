@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.config import PromptRecipe
 from engine.prompts import Prompt, Title, render
+from engine.records.labels import label_matrix
 from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
 
@@ -41,17 +42,6 @@ def prompt_of(
     return render(visit, title, token_counter(tokenizer), options)
 
 
-def label_matrix(visits: Sequence[Visit], vocabulary: Vocabulary) -> torch.Tensor:
-    """Return (visits, groups) float32 targets; groups outside the vocabulary have no column."""
-    labels = torch.zeros(len(visits), len(vocabulary.medications))
-    for row, visit in enumerate(visits):
-        for group in visit.medications:
-            column = vocabulary.medication_index(group)
-            if column is not None:
-                labels[row, column] = 1.0
-    return labels
-
-
 def build_examples(
     visits: Sequence[Visit],
     title: Title,
@@ -62,7 +52,8 @@ def build_examples(
     """Tokenise the prompts of `visits` and gather their targets."""
     texts = [prompt_of(visit, title, tokenizer, options).text for visit in visits]
     ids = tokenizer(texts)["input_ids"] if texts else []
-    return Examples(tuple(tuple(row) for row in ids), label_matrix(visits, vocabulary))
+    truth, _ = label_matrix(visits, vocabulary)
+    return Examples(tuple(tuple(row) for row in ids), torch.from_numpy(truth.astype("float32")))
 
 
 @dataclass(frozen=True)
@@ -84,3 +75,9 @@ class Collator:
         if "labels" in batch[0]:
             padded["labels"] = torch.stack([example["labels"] for example in batch])
         return padded
+
+
+def last_token(values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Pick (prompts, size) at each prompt's last token from (prompts, length, size)."""
+    last = attention_mask.sum(dim=1) - 1
+    return values[torch.arange(len(values), device=values.device), last]

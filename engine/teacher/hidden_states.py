@@ -6,8 +6,6 @@ the teacher that made them).
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from engine.errors import WorkbenchError
+from engine.files import sha256, whole_folder, write_json
 from engine.prompts import Title
 from engine.records.schema import Visit
-from engine.teacher.base_model import sha256
 from engine.teacher.inference import Teacher
 
 FOLDER = "hidden_states"
@@ -47,19 +45,17 @@ class HiddenStates:
 
 def compute(
     teacher: Teacher, adapter: Path, visits: Sequence[Visit], title: Title, output: Path
-) -> HiddenStates:
-    """Run the teacher over `visits`, store the cache in `output/hidden_states`, return it."""
+) -> Path:
+    """Run the teacher over `visits` and store the cache in `output/hidden_states`."""
     texts = [teacher.prompt(visit, title).text for visit in visits]
     logits, hidden = teacher.predict(texts, progress="hidden states")
     keys = [[visit.patient_id, visit.visit_id] for visit in visits]
     index = {"teacher_sha256": _teacher_sum(adapter), "visits": keys}
     final = output / FOLDER
-    building = Path(tempfile.mkdtemp(prefix=".hidden-", dir=output))
-    save_file({"hidden": hidden, "logits": logits}, building / "states.safetensors")
-    (building / "visits.json").write_text(json.dumps(index), encoding="utf-8")
-    shutil.rmtree(final, ignore_errors=True)
-    building.rename(final)
-    return HiddenStates(hidden, logits, {tuple(key): row for row, key in enumerate(keys)})
+    with whole_folder(final) as building:
+        save_file({"hidden": hidden, "logits": logits}, building / "states.safetensors")
+        write_json(building / "visits.json", index)
+    return final
 
 
 def load(output: Path, adapter: Path) -> HiddenStates:
@@ -68,16 +64,17 @@ def load(output: Path, adapter: Path) -> HiddenStates:
     again = "run `train hidden-states` again"
     try:
         index = json.loads((folder / "visits.json").read_text(encoding="utf-8"))
+        made_by, keys = index["teacher_sha256"], index["visits"]
         states = load_file(folder / "states.safetensors")
     except FileNotFoundError:
         raise WorkbenchError(
             f"{folder}: no cached hidden states; run `train hidden-states`"
         ) from None
-    except (OSError, ValueError, SafetensorError):
+    except (OSError, ValueError, KeyError, SafetensorError):
         raise WorkbenchError(f"{folder}: the cached hidden states are damaged; {again}") from None
-    if index["teacher_sha256"] != _teacher_sum(adapter):
+    if made_by != _teacher_sum(adapter):
         raise WorkbenchError(f"{folder}: made by another teacher; {again}")
-    rows = {tuple(key): row for row, key in enumerate(index["visits"])}
+    rows = {tuple(key): row for row, key in enumerate(keys)}
     return HiddenStates(states["hidden"], states["logits"], rows)
 
 

@@ -1,8 +1,8 @@
 """Score prompts with a trained teacher."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from engine.prompts import Prompt, Title
 from engine.records.schema import Visit
 from engine.teacher import model as teacher_model
 from engine.teacher.base_model import load_tokenizer
-from engine.teacher.data import Collator, prompt_of
+from engine.teacher.data import Collator, last_token, prompt_of
 
 
 class Teacher:
@@ -29,6 +29,7 @@ class Teacher:
         pad_id = self.tokenizer.pad_token_id
         self.model = teacher_model.load(base_model, adapter, groups, pad_id).to(self.device)
         self.collator = Collator(pad_id)
+        self._one_at_a_time = Lock()  # sessions of the app share this model
 
     def prompt(self, visit: Visit, title: Title) -> Prompt:
         """Return the prompt of a visit."""
@@ -66,28 +67,13 @@ class Teacher:
     @torch.inference_mode()
     def _forward(self, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-        last = batch["attention_mask"].sum(dim=1) - 1
         with (
-            self._head_input() as seen,
+            self._one_at_a_time,
+            teacher_model.head_input(self.model) as seen,
             torch.autocast(
                 self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
             ),
         ):
             logits = self.model(**batch).logits
-        hidden = seen[0][torch.arange(len(last), device=self.device), last]
+        hidden = last_token(seen[0], batch["attention_mask"])
         return logits.float().cpu().numpy(), hidden.float().cpu().numpy()
-
-    @contextmanager
-    def _head_input(self) -> Iterator[list[torch.Tensor]]:
-        """Catch what enters the head, which is the last layer's output in every architecture."""
-        seen: list[torch.Tensor] = []
-        head = next(
-            getattr(self.model, name)
-            for name in teacher_model.HEAD_NAMES
-            if hasattr(self.model, name)
-        )
-        hook = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-        try:
-            yield seen
-        finally:
-            hook.remove()

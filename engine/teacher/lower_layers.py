@@ -1,12 +1,13 @@
 """Frozen lower layers, run once: training then starts at the first adapted layer.
 
 With adapters on the top layers only, what the lower ones put out for a prompt never changes. It is
-computed once, kept in a memory-mapped file, and handed in where the embeddings would be; the lower
-layers become pass-throughs. Names and indices of the layers stay, so the trained adapter fits the
-whole model.
+computed once, kept in a memory-mapped file (about 1 kB a token), and handed to the first adapted
+layer; the lower ones become pass-throughs. Names and indices of the layers stay, so the trained
+adapter fits the whole model.
 """
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,10 +26,10 @@ KEY = "lower_output"  # name under which a batch carries the lower layers' outpu
 class LowerOutput:
     """The output of the lower layers for a set of prompts, (tokens, hidden_size), on disk."""
 
-    def __init__(self, path: Path, lengths: Sequence[int], hidden_size: int) -> None:
+    def __init__(self, path: Path, lengths: Sequence[int], hidden_size: int, mode: str) -> None:
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
         shape = (int(self.starts[-1]), hidden_size)
-        self.values = np.memmap(path, dtype=np.float16, mode="w+", shape=shape)
+        self.values = np.memmap(path, dtype=np.float16, mode=mode, shape=shape)
 
     def of(self, row: int) -> torch.Tensor:
         """Return (length, hidden_size) float16 of one prompt."""
@@ -65,10 +66,19 @@ class CachedCollator(Collator):
 def compute(
     model: PreTrainedModel, below: int, examples: Examples, path: Path, batch_size: int, bf16: bool
 ) -> LowerOutput:
-    """Run the lowest `below` layers over every prompt and keep the result in the file `path`."""
-    collate = Collator(model.config.pad_token_id)
+    """Run the lowest `below` layers over every prompt and keep the result in the file `path`.
+
+    A finished file of the same prompts and layers is used again, so that a stopped training goes
+    on at once.
+    """
     lengths = [len(ids) for ids in examples.input_ids]
-    lower = LowerOutput(path, lengths, model.config.hidden_size)
+    hidden_size = model.config.hidden_size
+    made_from = _key(model, below, examples, bf16)
+    record = path.with_suffix(".sha256")
+    if record.exists() and record.read_text(encoding="utf-8") == made_from:
+        return LowerOutput(path, lengths, hidden_size, mode="c")
+    lower = LowerOutput(path, lengths, hidden_size, mode="w+")
+    collate = Collator(model.config.pad_token_id)
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     block = _blocks(model)[below]
     device = next(model.parameters()).device
@@ -85,40 +95,41 @@ def compute(
                         "set cache_lower_layers: false in the recipe"
                     )
                 lower.values[lower.starts[row] : lower.starts[row + 1]] = values
+    lower.values.flush()
+    record.write_text(made_from, encoding="utf-8")
     return lower
 
 
 def skip(model: PreTrainedModel, below: int) -> None:
     """Make the lowest `below` layers pass-throughs and take their output from the batch."""
     blocks = _blocks(model)
-    for index in range(below):
-        blocks[index] = _PassThrough(blocks[index])
-    handed_in = _HandedIn()
-    model.set_input_embeddings(handed_in)
+    handed_in: list[torch.Tensor] = []
 
-    def hand_in(module: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
-        handed_in.value = named.pop(KEY)
+    def take_from_batch(module: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
+        handed_in[:] = [named.pop(KEY)]
         return inputs, named
 
-    model.register_forward_pre_hook(hand_in, with_kwargs=True)
+    def hand_in(module: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
+        if inputs:
+            return (handed_in.pop(), *inputs[1:]), named
+        return inputs, {**named, "hidden_states": handed_in.pop()}
+
+    model.register_forward_pre_hook(take_from_batch, with_kwargs=True)
+    blocks[below].register_forward_pre_hook(hand_in, with_kwargs=True)
+    for index in range(below):
+        blocks[index] = _PassThrough()
 
 
-class _HandedIn(nn.Module):
-    """Stands where the embeddings were."""
-
-    value: torch.Tensor
-
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        return self.value
+def _key(model: PreTrainedModel, below: int, examples: Examples, bf16: bool) -> str:
+    """Name what a file is made from: base model, layers, precision and prompts."""
+    digest = hashlib.sha256(f"{model.name_or_path} {below} {bf16}".encode())
+    for ids in examples.input_ids:
+        digest.update(np.array(ids, np.int64).tobytes() + b"|")
+    return digest.hexdigest()
 
 
 class _PassThrough(nn.Module):
-    """Stands where a lower layer was; keeps what some architectures ask their layers for."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        if hasattr(layer, "attention_type"):
-            self.attention_type = layer.attention_type
+    """Stands where a lower layer was."""
 
     def forward(self, hidden_states: torch.Tensor, *_, **__) -> torch.Tensor:
         return hidden_states
@@ -147,7 +158,7 @@ def _input_of(block: nn.Module, model: nn.Module, batch: dict, device) -> torch.
 def _blocks(model: PreTrainedModel) -> nn.ModuleList:
     """Find the list of layers, whatever the architecture calls it."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    wanted = model.config.num_hidden_layers
+    wanted = getattr(model.config, "num_hidden_layers", None)
     for blocks in lists:
         if len(blocks) == wanted:
             return blocks

@@ -1,10 +1,13 @@
 """The teacher's network: a causal language model, LoRA adapters and a multi-label head."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
@@ -12,7 +15,33 @@ from engine.config import TeacherRecipe
 from engine.errors import WorkbenchError
 from engine.teacher.base_model import resolve, unreadable
 
+WEIGHTS = "adapter_model.safetensors"
 HEAD_NAMES = ("score", "classifier")  # what architectures call their classification head
+
+
+class Head(nn.Module):
+    """One logit per medication group, from hidden states brought to mean 0 and variance 1.
+
+    What a language model puts out at the end of such prompts is nearly the same for every patient:
+    the differences are a tenth of the common part, on which a plain linear head spends its steps.
+    """
+
+    def __init__(self, hidden_size: int, groups: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(hidden_size))
+        self.register_buffer("deviation", torch.ones(hidden_size))
+        self.linear = nn.Linear(hidden_size, groups)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Map (..., hidden_size) to (..., groups), in full precision: half of it makes ties."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.linear((hidden.float() - self.mean) / self.deviation)
+
+    def fit(self, hidden: torch.Tensor) -> None:
+        """Take mean and deviation from (prompts, hidden_size) of the untrained model."""
+        self.mean.copy_(hidden.mean(dim=0))
+        self.deviation.copy_(hidden.std(dim=0, correction=0).clamp_min(1e-3))
 
 
 def build(recipe: TeacherRecipe, labels: torch.Tensor, pad_id: int) -> PeftModel:
@@ -23,10 +52,8 @@ def build(recipe: TeacherRecipe, labels: torch.Tensor, pad_id: int) -> PeftModel
         pad_id: the tokenizer's pad token, by which the last prompt token is found.
     """
     model, head_name = _with_head(recipe.base_model, labels.shape[1], pad_id)
-    head = getattr(model, head_name)
-    nn.init.normal_(head.weight, std=0.02 / head.in_features**0.5)
     with torch.no_grad():
-        head.bias.copy_(log_odds(labels))
+        getattr(model, head_name).linear.bias.copy_(log_odds(labels))
     configuration = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=recipe.lora_rank,
@@ -40,10 +67,12 @@ def build(recipe: TeacherRecipe, labels: torch.Tensor, pad_id: int) -> PeftModel
 
 def load(base_model: str, adapter: Path, groups: int, pad_id: int) -> PreTrainedModel:
     """Return a trained teacher for inference, its adapters merged into the base weights."""
+    if not (adapter / WEIGHTS).is_file():  # else PEFT would look for it on the hub
+        raise WorkbenchError(f"{adapter / WEIGHTS}: missing; restore the folder")
     model, _ = _with_head(base_model, groups, pad_id)
     try:
         adapted = PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0][:160]
         raise WorkbenchError(
             f"{adapter}: the adapter does not fit base model '{base_model}' ({reason}); "
@@ -58,6 +87,23 @@ def log_odds(labels: torch.Tensor) -> torch.Tensor:
     return torch.log((given + 0.5) / (len(labels) - given + 0.5))
 
 
+def head_of(model: nn.Module) -> Head:
+    """Return the head in use of a teacher, with or without adapters around it."""
+    heads = [module for module in model.modules() if isinstance(module, Head)]
+    return heads[-1]  # PEFT keeps the untrained original first and trains a copy
+
+
+@contextmanager
+def head_input(model: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Catch what enters the head, which is the last layer's output in every architecture."""
+    seen: list[torch.Tensor] = []
+    hook = head_of(model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
 def _with_head(base_model: str, groups: int, pad_id: int) -> tuple[PreTrainedModel, str]:
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
@@ -65,15 +111,16 @@ def _with_head(base_model: str, groups: int, pad_id: int) -> tuple[PreTrainedMod
             num_labels=groups,
             problem_type="multi_label_classification",
             dtype=torch.float32,
+            use_safetensors=True,  # never a pickle
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise unreadable(base_model, error) from None
     model.config.pad_token_id = pad_id
     model.config.use_cache = False
     for name in HEAD_NAMES:
         head = getattr(model, name, None)
         if isinstance(head, nn.Linear):
-            setattr(model, name, nn.Linear(head.in_features, groups, bias=True))
+            setattr(model, name, Head(head.in_features, groups))
             return model, name
     raise WorkbenchError(
         f"base_model '{base_model}': no linear classification head named {' or '.join(HEAD_NAMES)}"
@@ -85,10 +132,15 @@ def _linear_layers(model: PreTrainedModel, head_name: str, top: int | None) -> l
     names = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name != head_name
+        if isinstance(module, nn.Linear) and not name.startswith(head_name)
     ]
     if top is None:
         return names
+    depth = model.config.num_hidden_layers
+    if top > depth:
+        raise WorkbenchError(
+            f"adapted_layers: {top} asked for, but the base model has {depth} layers"
+        )
     block = {
         name: int(found.group(1)) for name in names if (found := re.search(r"\.(\d+)\.", name))
     }

@@ -6,13 +6,13 @@ only what is ours: two learning rates, early stopping on validation PRAUC, and p
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from peft import PeftModel
+from tqdm import tqdm
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedTokenizerBase,
@@ -24,10 +24,13 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from engine.config import Recipe
 from engine.errors import WorkbenchError
+from engine.files import whole_folder
 from engine.teacher import lower_layers
 from engine.teacher import model as teacher_model
-from engine.teacher.data import Collator, Examples
+from engine.teacher.data import Collator, Examples, last_token
 
+LOWER_LAYERS = "lower_layers"  # folder of a run, removed when its teacher is finished
+HEAD_PROMPTS = 256  # from which the head takes mean and deviation of the hidden states
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # (logits, labels) -> named metrics
 
 
@@ -45,37 +48,33 @@ def train(
     Args:
         score: metrics on validation; must name `prauc`, by which the best checkpoint is kept.
         output: run folder; checkpoints, `metrics.jsonl` and TensorBoard logs go there too.
-        resume: go on from the last checkpoint in `output`, if there is one.
+        resume: go on from the last whole checkpoint in `output`.
 
     Raises:
         WorkbenchError: no checkpoint to resume from, or nothing to train on.
     """
-    if not len(training) or not len(validation):
-        raise WorkbenchError(
-            "the cohort has no labelled visits to train or validate on; "
-            "see the funnel in its manifest.json"
-        )
     torch.manual_seed(recipe.seed)
     checkpoints = output / "checkpoints"
     checkpoint = _checkpoint(checkpoints, resume)
     network = teacher_model.build(recipe.teacher, training.labels, tokenizer.pad_token_id)
     collator = Collator(tokenizer.pad_token_id)
-    with tempfile.TemporaryDirectory(prefix=".lower-layers-", dir=output) as scratch:
-        if recipe.teacher.cache_lower_layers:
-            training, validation, collator = _start_above_lower_layers(
-                network, recipe, training, validation, Path(scratch)
-            )
-        trainer = Trainer(
-            model=network,
-            args=_arguments(recipe, len(training), output),
-            data_collator=collator,
-            train_dataset=training,
-            eval_dataset=validation,
-            compute_metrics=lambda result: score(result.predictions, result.label_ids),
-            callbacks=[EarlyStoppingCallback(recipe.teacher.patience), JsonLines(output)],
-            optimizers=(_optimizer(network, recipe), None),
+    if recipe.teacher.cache_lower_layers:
+        training, validation, collator = _start_above_lower_layers(
+            network, recipe, training, validation, output / LOWER_LAYERS
         )
-        trainer.train(resume_from_checkpoint=checkpoint)
+    _fit_head(network, recipe, training, collator)
+    trainer = Trainer(
+        model=network,
+        args=_arguments(recipe, len(training), output, resume),
+        data_collator=collator,
+        train_dataset=training,
+        eval_dataset=validation,
+        compute_metrics=lambda result: score(result.predictions, result.label_ids),
+        callbacks=[EarlyStoppingCallback(recipe.teacher.patience), JsonLines(output)],
+        optimizers=(_optimizer(network, recipe), None),
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    shutil.rmtree(output / LOWER_LAYERS, ignore_errors=True)
     return _keep_best(network, output)
 
 
@@ -93,6 +92,9 @@ class JsonLines(TrainerCallback):
 
 
 def _checkpoint(folder: Path, resume: bool) -> str | None:
+    for checkpoint in folder.glob("checkpoint-*"):
+        if resume and not (checkpoint / "trainer_state.json").exists():
+            shutil.rmtree(checkpoint)  # written last: without it the process died while saving
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     if resume and last is None:
         raise WorkbenchError(f"{folder}: no checkpoint to resume from; run without --resume")
@@ -102,7 +104,7 @@ def _checkpoint(folder: Path, resume: bool) -> str | None:
 
 
 def _start_above_lower_layers(
-    network: PeftModel, recipe: Recipe, training: Examples, validation: Examples, scratch: Path
+    network: PeftModel, recipe: Recipe, training: Examples, validation: Examples, folder: Path
 ) -> tuple[Examples, Examples, Collator]:
     """Run the frozen lower layers once for all prompts and leave them out of the training."""
     model = network.get_base_model()
@@ -115,19 +117,43 @@ def _start_above_lower_layers(
     bf16 = recipe.teacher.precision == "bf16"
     batch_size = recipe.teacher.batch_size
     model.to("cuda" if torch.cuda.is_available() else "cpu")
+    folder.mkdir(exist_ok=True)
     cached = []
     for name, examples in (("training", training), ("validation", validation)):
-        lower = lower_layers.compute(model, below, examples, scratch / name, batch_size, bf16)
+        lower = lower_layers.compute(model, below, examples, folder / name, batch_size, bf16)
         cached.append(lower_layers.CachedExamples.of(examples, lower))
     lower_layers.skip(model, below)
     return *cached, lower_layers.CachedCollator(model.config.pad_token_id)
 
 
-def _arguments(recipe: Recipe, examples: int, output: Path) -> TrainingArguments:
+def _fit_head(network: PeftModel, recipe: Recipe, training: Examples, collator: Collator) -> None:
+    """Let the head know the hidden states it will see, from prompts spread over the training."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    rows = range(0, len(training), max(1, len(training) // HEAD_PROMPTS))
+    batches = [
+        rows[start : start + recipe.teacher.batch_size]
+        for start in range(0, len(rows), recipe.teacher.batch_size)
+    ]
+    bf16 = recipe.teacher.precision == "bf16"
+    hidden = []
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+        teacher_model.head_input(network) as seen,
+    ):
+        for batch in tqdm(batches, desc="hidden states of the untrained model", unit="batch"):
+            inputs = collator([training[row] for row in batch])
+            inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+            network(**inputs)
+            hidden.append(last_token(seen.pop().float(), inputs["attention_mask"]))
+    with torch.no_grad():
+        teacher_model.head_of(network).fit(torch.cat(hidden).clone())
+
+
+def _arguments(recipe: Recipe, examples: int, output: Path, resume: bool) -> TrainingArguments:
     teacher = recipe.teacher
-    steps = teacher.max_steps
-    if steps <= 0:
-        steps = max(1, round(teacher.epochs * examples / teacher.batch_size))
+    steps = teacher.max_steps or max(1, round(teacher.epochs * examples / teacher.batch_size))
     interval = max(1, steps // teacher.evaluations)
     return TrainingArguments(
         output_dir=str(output / "checkpoints"),
@@ -148,6 +174,8 @@ def _arguments(recipe: Recipe, examples: int, output: Path) -> TrainingArguments
         metric_for_best_model="prauc",
         greater_is_better=True,
         report_to=["tensorboard"],
+        disable_tqdm=False,
+        restore_callback_states_from_checkpoint=resume,
         seed=recipe.seed,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -172,12 +200,8 @@ def _optimizer(network: PeftModel, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _keep_best(network: PeftModel, output: Path) -> Path:
-    """Write the adapter beside its place and rename, so that the folder is never half-written."""
     final = output / "teacher"
-    building = Path(tempfile.mkdtemp(prefix=".teacher-", dir=output))
-    network.save_pretrained(building, safe_serialization=True)
-    (building / "README.md").unlink(missing_ok=True)
-    shutil.rmtree(final, ignore_errors=True)
-    building.chmod(0o755)
-    building.rename(final)
+    with whole_folder(final) as building:
+        network.save_pretrained(building, safe_serialization=True)
+        (building / "README.md").unlink(missing_ok=True)  # a template PEFT leaves
     return final

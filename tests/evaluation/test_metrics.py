@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from engine.evaluation.metrics import METRICS, average_precision, label_matrix, visit_metrics
+from engine.evaluation.metrics import METRICS, average_precision, visit_metrics
+from engine.records.labels import label_matrix
 
 
 def rows(*values):

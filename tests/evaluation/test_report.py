@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from engine.evaluation.metrics import label_matrix
 from engine.evaluation.report import GROUPS, MODELS, PAIRED_METRICS, as_markdown, build_report
+from engine.records.labels import label_matrix
 
 
 @pytest.fixture

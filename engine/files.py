@@ -1,0 +1,75 @@
+"""Files and folders that appear whole or not at all, and the sums they are known by."""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.errors import WorkbenchError
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary sibling that becomes `target` if all goes well and vanishes if not.
+
+    A folder already at `target` stays until the new one is whole. Everything in the new one may
+    be read by others, as a server's own user must.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    folder = target.with_name(f".{target.name}.{mark}.partial")
+    former = target.with_name(f".{target.name}.{mark}.former")
+    folder.mkdir()
+    try:
+        yield folder
+        for file in folder.rglob("*"):
+            file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors writes 0600
+        if target.exists():
+            target.rename(former)
+        try:
+            folder.rename(target)
+        except OSError:
+            if former.exists():
+                former.rename(target)
+            raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(former, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it there."""
+    building = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        building.write_text(text, encoding="utf-8")
+        building.replace(path)
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON as `write_text` does."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: Path, mend: str) -> dict:
+    """Read a JSON object; WorkbenchError naming the file and how to `mend` it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WorkbenchError(f"{path}: not found; {mend}") from None
+    except (OSError, ValueError):
+        raise WorkbenchError(f"{path}: cannot be read as JSON; {mend}") from None
+    if not isinstance(content, dict):
+        raise WorkbenchError(f"{path}: expected a JSON object; {mend}")
+    return content
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

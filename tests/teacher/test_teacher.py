@@ -1,0 +1,149 @@
+"""The teacher: its head, its adapters, its batches, and where its hidden state comes from."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.config import Recipe, TeacherRecipe
+from engine.errors import WorkbenchError
+from engine.jobs import pipeline
+from engine.records.cohort import Cohort
+from engine.teacher import base_model, hidden_states
+from engine.teacher import model as teacher_model
+from engine.teacher.data import Collator
+from engine.teacher.inference import Teacher
+
+LABELS = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_run, tiny_recipe, tiny_cohort) -> Teacher:
+    groups = len(Cohort.open(tiny_cohort).vocabulary.medications)
+    base = tiny_recipe.teacher.base_model
+    return Teacher(base, tiny_run / "teacher", groups, tiny_recipe.prompt, "fp32")
+
+
+def test_the_untrained_head_starts_at_each_groups_frequency(tiny_base):
+    recipe = TeacherRecipe(base_model=str(tiny_base))
+    network = teacher_model.build(recipe, LABELS, pad_id=1)
+    logits = network(input_ids=torch.tensor([[5, 6, 7]])).logits
+    torch.testing.assert_close(logits.detach()[0], teacher_model.log_odds(LABELS))
+
+
+def test_the_head_brings_hidden_states_to_mean_0_and_variance_1():
+    head = teacher_model.Head(3, 3)
+    hidden = torch.tensor([[1.0, 10.0, -4.0], [3.0, 10.0, 4.0]])
+    head.fit(hidden)
+    torch.nn.init.eye_(head.linear.weight)
+    torch.nn.init.zeros_(head.linear.bias)
+    torch.testing.assert_close(
+        head(hidden).detach(), torch.tensor([[-1.0, 0.0, -1.0], [1.0, 0.0, 1.0]])
+    )
+
+
+def test_adapters_on_the_top_layers_only(tiny_base):
+    recipe = TeacherRecipe(base_model=str(tiny_base), adapted_layers=1)
+    network = teacher_model.build(recipe, LABELS, pad_id=1)
+    adapted = [name for name, weight in network.named_parameters() if weight.requires_grad]
+    assert any(".layers.1." in name for name in adapted)
+    assert not any(".layers.0." in name for name in adapted)
+
+
+def test_a_batch_is_padded_on_the_right_to_its_own_longest_prompt():
+    batch = Collator(pad_id=9)([{"input_ids": [1, 2, 3]}, {"input_ids": list(range(9))}])
+    assert batch["input_ids"].shape == (2, 16)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [3, 9]
+    assert batch["input_ids"][0, 3:].unique().tolist() == [9]
+
+
+def test_order_and_batch_do_not_change_the_answer(teacher):
+    texts = ["a short prompt", "a prompt that is a good deal longer than the first one", "third"]
+    together, hidden = teacher.predict(texts, batch_size=3)
+    alone = [teacher.predict([text])[0][0] for text in texts]
+    np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)
+    assert hidden.shape == (3, 32)
+
+
+def test_the_hidden_state_is_what_the_head_reads(teacher):
+    logits, hidden = teacher.predict(["The patient is a woman."])
+    head = teacher_model.head_of(teacher.model)
+    again = head(torch.from_numpy(hidden)).detach().numpy()
+    np.testing.assert_allclose(again, logits, atol=1e-4)
+
+
+def test_the_head_keeps_the_mean_and_deviation_it_was_fitted_to(teacher):
+    head = teacher_model.head_of(teacher.model)
+    assert head.mean.abs().max() > 0
+    assert (head.deviation != 1).any()
+
+
+def test_two_steps_in_a_row_equal_train_resume_train(tiny_cohort, tiny_recipe, tmp_path):
+    """Stopped after two of four steps and resumed, the teacher ends with the same weights."""
+    cohort = Cohort.open(tiny_cohort)
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    quiet = {"say": lambda text: None}
+    pipeline.train_teacher(cohort, tiny_recipe, straight, **quiet)
+    pipeline.train_teacher(cohort, tiny_recipe, stopped, **quiet)
+    shutil.rmtree(stopped / "checkpoints" / "checkpoint-4")
+    shutil.rmtree(stopped / "teacher")
+    pipeline.train_teacher(cohort, tiny_recipe, stopped, resume=True, **quiet)
+    last = "checkpoints/checkpoint-4/adapter_model.safetensors"
+    weights = [load_file(run / last) for run in (straight, stopped)]
+    early = load_file(straight / "checkpoints/checkpoint-2/adapter_model.safetensors")
+    assert any((weights[0][name] != weight).any() for name, weight in early.items())
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weight, weights[1][name], rtol=0, atol=0)
+
+
+def test_a_checkpoint_cut_off_while_saving_is_passed_over(tiny_cohort, tiny_recipe, tmp_path):
+    cohort, run = Cohort.open(tiny_cohort), tmp_path / "run"
+    pipeline.train_teacher(cohort, tiny_recipe, run, say=lambda text: None)
+    (run / "checkpoints" / "checkpoint-4" / "trainer_state.json").unlink()
+    done = pipeline.train_teacher(cohort, tiny_recipe, run, resume=True, say=lambda text: None)
+    assert (done / "adapter_model.safetensors").exists()
+
+
+def test_resuming_another_recipe_is_refused(tiny_run, tiny_cohort, tiny_recipe):
+    other = tiny_recipe.model_copy(update={"seed": 99})
+    with pytest.raises(WorkbenchError, match="another cohort or recipe"):
+        pipeline.train_teacher(Cohort.open(tiny_cohort), other, tiny_run, resume=True)
+
+
+def test_resuming_nothing_is_said(tiny_cohort, tiny_recipe, tmp_path):
+    with pytest.raises(WorkbenchError, match="no checkpoint to resume from"):
+        pipeline.train_teacher(Cohort.open(tiny_cohort), tiny_recipe, tmp_path / "new", resume=True)
+
+
+def test_a_run_leaves_its_losses_and_tensorboard_logs(tiny_run):
+    lines = [json.loads(line) for line in (tiny_run / "metrics.jsonl").read_text().splitlines()]
+    assert {"teacher", "student", "student_undistilled"} <= {line["stage"] for line in lines}
+    assert any("eval_prauc" in line for line in lines)
+    assert list(tiny_run.rglob("events.out.tfevents*"))
+
+
+def test_hidden_states_of_another_teacher_are_refused(tiny_run, tmp_path):
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"other")
+    with pytest.raises(WorkbenchError, match="another teacher"):
+        hidden_states.load(tiny_run, tmp_path)
+
+
+def test_a_base_model_that_is_none_is_named(tmp_path):
+    with pytest.raises(WorkbenchError, match="base_model"):
+        base_model.load_tokenizer(str(tmp_path))
+
+
+def test_a_damaged_base_model_is_named(tmp_path):
+    (tmp_path / base_model.RECORD).write_text(json.dumps({"weights_sha256": "0"}))
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(WorkbenchError, match="SHA-256"):
+        base_model.check(tmp_path)
+
+
+def test_recipes_may_name_any_head_of_the_right_width(tiny_base):
+    recipe = Recipe(name="any").teacher.model_copy(update={"base_model": str(tiny_base)})
+    network = teacher_model.build(recipe, torch.zeros(2, 5), pad_id=1)
+    assert network(input_ids=torch.tensor([[1, 2]])).logits.shape == (1, 5)

@@ -1,0 +1,91 @@
+"""The documents are true: every command in them parses and runs, every command is in them."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine.cli import build_parser, main
+from engine.config import save_recipe
+from engine.records.cohort import Cohort
+from sample_data import generate
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "sample_data" / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+def documented_commands() -> list[str]:
+    """Every engine command of the README: in its blocks and in its table."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if "-m engine" in line]
+    shown = [line.split("-m engine", 1)[1].split("#")[0] for line in lines]
+    return shown + re.findall(r"^\| `engine ([^`]+)`", README, re.MULTILINE)
+
+
+@pytest.fixture
+def stand_ins(tiny_cohort, tiny_pair, tiny_recipe, sample_tables, tmp_path):
+    """What a reader would put for each word of the documented commands."""
+    recipe = tmp_path / "tiny.yaml"
+    save_recipe(tiny_recipe, recipe)
+    patient = Cohort.open(tiny_cohort).samples("test")[0].patient_id
+    fresh = tmp_path / "fresh"
+    return {
+        "HOSP_FOLDER": sample_tables,
+        "INPUT_DIR": sample_tables,
+        "COHORT_DIR": tmp_path / "cohort",
+        "COHORT": tiny_cohort,
+        "ID": patient,
+        "DIR": tiny_pair,
+        "FILE": recipe,
+        "recipes/full.yaml": recipe,
+        "runs/hospital": fresh,
+    }
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_a_documented_command_runs(command, stand_ins, tmp_path, tiny_run, tiny_cohort):
+    words = shlex.split(command)
+    if words[0] == "train":
+        run = shutil.copytree(tiny_run, tmp_path / "run")
+        stand_ins |= {"DIR": run, "data/hospital": tiny_cohort}
+    if words[0] == "ingest":
+        stand_ins["data/hospital"] = tmp_path / "hospital"
+    if words[0] == "evaluate":
+        stand_ins["FILE"] = tmp_path / "report.json"
+    assert main([str(stand_ins.get(word, word)) for word in words]) == 0
+
+
+def test_every_command_is_in_the_readme():
+    commands = build_parser()._subparsers._group_actions[0].choices
+    shown = " ".join(documented_commands())
+    for command in commands:
+        assert re.search(rf"(^|\s){command}(\s|$)", shown), command
+
+
+def test_the_generator_is_in_the_readme_and_takes_its_options(tmp_path):
+    assert "sample_data.generate OUT --patients N --seed S" in README
+    generate.main([str(tmp_path / "out"), "--patients", "5", "--seed", "1"])
+    assert (tmp_path / "out" / "patients.csv.gz").exists()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(document):
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_every_requirement_is_explained():
+    names = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    for name in names:
+        assert name.lower() in README.lower(), name
+
+
+def test_no_document_names_a_make_target_that_is_gone():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"\bmake (\w+)", README)) - {"is"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
