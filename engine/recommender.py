@@ -53,8 +53,8 @@ class Recommendation:
     def to_json(self) -> dict:
         """Return the documented JSON layout."""
         fields = asdict(self)
-        rows = fields.pop("rows")
-        return {**fields, "recommendations": rows}
+        rows, omitted = list(fields.pop("rows")), list(fields.pop("omitted"))
+        return {**fields, "recommendations": rows, "omitted": omitted}
 
 
 class Recommender:
