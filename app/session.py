@@ -54,13 +54,15 @@ def patient_index(cohort: Cohort) -> PatientIndex:
     if not index.is_built():
         total = max(len(cohort.patient_ids()), 1)
         bar = st.progress(0.0, text="Indexing the patients of this cohort, once …")
-        index.build(
-            patient_terms.rows(cohort),
-            lambda done: (
-                done % 50 or bar.progress(min(done / total, 1.0), text=_count(done, total))
-            ),
-        )
-        bar.empty()
+        try:
+            index.build(
+                patient_terms.rows(cohort),
+                lambda done: (
+                    done % 50 or bar.progress(min(done / total, 1.0), text=_count(done, total))
+                ),
+            )
+        finally:
+            bar.empty()
     return index
 
 

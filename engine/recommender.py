@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from engine.prompts import Prompt
 from engine.records.cohort import Cohort
@@ -19,6 +20,8 @@ from engine.records.schema import Visit
 from engine.registry import ADAPTER, STUDENT, UNDISTILLED, Pair, open_pair
 from engine.student import inference as student_inference
 from engine.student.model import Student
+from engine.teacher.base_model import load_tokenizer
+from engine.teacher.data import prompt_of
 from engine.teacher.inference import Teacher
 from engine.terminology import atc
 
@@ -86,13 +89,18 @@ class Recommender:
         )
 
     @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The teacher's tokenizer: enough to read a prompt, without the weights."""
+        return load_tokenizer(self.pair.recipe.teacher.base_model)
+
+    @cached_property
     def student(self) -> Student:
         """The distilled student."""
         return self._student(STUDENT)
 
     def prompt(self, cohort: Cohort, visit: Visit) -> Prompt:
-        """Return the prompt of a visit, exactly as the teacher reads it."""
-        return self.teacher.prompt(visit, cohort.title)
+        """Return the prompt of a visit, exactly as the teacher reads it; loads no weights."""
+        return prompt_of(visit, cohort.title, self.tokenizer, self.pair.recipe.prompt)
 
     def recommend(self, cohort: Cohort, visit: Visit, model: Choice = "both") -> Recommendation:
         """Score a visit with one model or both.
@@ -109,7 +117,7 @@ class Recommender:
             probability["student"] = self.student_probabilities([visit])[0]
             latency["student"] = _milliseconds_since(start)
         if model != "student":
-            _ = self.teacher
+            _ = self.tokenizer, self.teacher  # loading is not part of the latency
             start = time.perf_counter()
             prompt = self.prompt(cohort, visit)
             probability["teacher"] = self._teacher_probabilities([prompt.text])[0]

@@ -10,7 +10,7 @@ LIMITS = (
     "after it. Read the answers as a study of past records."
 )
 HOW_TO_MAKE_A_COHORT = """\
-python -m engine ingest mimic-iv INPUT_DIR COHORT_DIR
+.venv/bin/python -m engine ingest mimic-iv INPUT_DIR COHORT_DIR
 make run COHORT=COHORT_DIR"""
 
 

@@ -1,5 +1,6 @@
 """Every page, run as Streamlit runs it, on a small cohort with a small pair of real models."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from app.widgets import patient_header
 from app.widgets.notice import DECISION_SUPPORT
 from engine.errors import WorkbenchError
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
 
+PATIENTS, RECOMMEND = "views/patients.py", "views/recommend.py"
 MAIN = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
 
 
@@ -40,7 +43,7 @@ def open_page(patient_id=None, visit_id=None):
         app.session_state["patient_id"] = patient_id
     if visit_id is not None:
         app.session_state["visit_id"] = visit_id
-    return app.switch_page("views/recommend.py").run()
+    return app.switch_page(RECOMMEND).run()
 
 
 def page_text(app):
@@ -100,9 +103,33 @@ def test_filters_narrow_the_list(installation, cohort):
     assert set(app.dataframe[0].value["Visits"]) == {1}
     app.pills(key="sex").set_value("F").run()
     assert set(app.dataframe[0].value["Sex"]) == {"Female"}
-    app.pills(key="split").set_value("test").run()
-    rows = app.dataframe[0].value if app.dataframe else None
-    assert rows is None or set(rows["Split"]) == {"test"}
+    assert set(app.dataframe[0].value["Visits"]) == {1}
+
+
+def test_the_age_filter_shows_the_patients_of_that_age(installation, cohort):
+    age = {patient_id: cohort.visit(patient_id).age for patient_id in cohort.patient_ids()}
+    known = sorted(age.values())
+    youngest, oldest = known[len(known) // 4], known[len(known) // 2]
+    wanted = [p for p, years in age.items() if youngest <= years <= oldest]
+    app = start()
+    app.slider(key="age").set_range(youngest, oldest).run()
+    assert is_healthy(app)
+    table = app.dataframe[0].value
+    assert table["Patient"].tolist() == wanted[:25]
+    assert table["Age"].tolist() == [age[patient_id] for patient_id in wanted[:25]]
+    assert f"**{len(wanted)}** patients" in page_text(app)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_the_split_filter_shows_the_patients_of_that_split(installation, cohort, split):
+    wanted = [p for p in cohort.patient_ids() if cohort.split_of(p) == split]
+    app = start()
+    app.pills(key="split").set_value(split).run()
+    assert is_healthy(app)
+    table = app.dataframe[0].value
+    assert table["Patient"].tolist() == wanted[:25]
+    assert set(table["Split"]) == {split}
+    assert f"**{len(wanted)}** patients" in page_text(app)
 
 
 def test_the_second_page_follows_the_first_and_a_new_question_starts_over(installation, cohort):
@@ -129,6 +156,14 @@ def assert_whole_page(app, visit):
     assert is_healthy(app), [error.value for error in app.error]
     assert DECISION_SUPPORT in text
     assert f"Patient {visit.patient_id}" in text
+    for fact in (
+        f"{visit.age} years",
+        patient_header.SEX[visit.sex],
+        patient_header.day(visit.admit_time),
+        patient_header.admission(visit),
+    ):
+        assert f'<div class="value">{fact}</div>' in text
+    assert text.count("answered in ") == 2
     assert "Which medication groups" in text
     assert " tokens" in text
     table = answered(app)
@@ -172,6 +207,8 @@ def test_the_longest_history(installation, cohort):
     app = open_page(patient_id)
     assert_whole_page(app, visits[-1])
     assert f"{len(visits)} of {len(visits)}" in page_text(app)
+    assert "left out to fit: " in page_text(app)
+    assert "nothing left out" not in page_text(app)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +251,42 @@ def test_a_missing_cohort_says_how_to_make_one(installation, monkeypatch):
         assert not app.exception
         assert len(app.error) == 1
         assert "nowhere" in app.error[0].value
-        assert "python -m engine ingest" in app.code[0].value
+        assert ".venv/bin/python -m engine ingest" in app.code[0].value
+
+
+def cut_the_visits(installation, monkeypatch):
+    damaged = installation / "cohort"
+    shutil.copytree(os.environ["WORKBENCH_COHORT"], damaged)
+    visits = damaged / "visits.parquet"
+    visits.write_bytes(visits.read_bytes()[: visits.stat().st_size // 2])
+    monkeypatch.setenv("WORKBENCH_COHORT", str(damaged))
+
+
+def write_over_the_index(installation, monkeypatch):
+    (installation / "data").mkdir()
+    (installation / "data" / "workbench.sqlite").write_text("not a database " * 100)
+
+
+@pytest.mark.parametrize(
+    ("damage", "page", "named"),
+    [
+        (cut_the_visits, PATIENTS, ["visits.parquet"]),
+        (cut_the_visits, RECOMMEND, ["visits.parquet"]),
+        (write_over_the_index, PATIENTS, ["workbench.sqlite"]),
+        (write_over_the_index, RECOMMEND, []),  # which does not need the index
+    ],
+)
+def test_a_damaged_file_is_a_line_that_names_it(
+    installation, cohort, monkeypatch, damage, page, named
+):
+    damage(installation, monkeypatch)
+    app = start() if page == PATIENTS else open_page(cohort.patient_ids()[0])
+    assert not app.exception
+    assert len(app.error) == len(named)
+    for box, name in zip(app.error, named, strict=True):
+        assert name in box.value.replace("\\", "")
+        assert "\n" not in box.value
+    assert not app.get("progress")
 
 
 def test_missing_models_leave_the_record_readable(installation, cohort, monkeypatch):
@@ -227,7 +299,9 @@ def test_missing_models_leave_the_record_readable(installation, cohort, monkeypa
     assert cohort.patient_ids()[0] in page_text(app)
 
 
-def test_without_the_teacher_the_students_answer_stays(installation, cohort, monkeypatch):
+def test_without_the_teacher_the_students_answer_and_the_prompt_stay(
+    installation, cohort, monkeypatch
+):
     def no_teacher(self):
         raise WorkbenchError("pretrained/base: is missing; run `make run` once")
 
@@ -239,6 +313,7 @@ def test_without_the_teacher_the_students_answer_stays(installation, cohort, mon
     table = answered(app)
     assert table["Student"].notna().any()
     assert table["Teacher"].isna().all()
+    assert "Which medication groups" in page_text(app)  # the prompt needs no weights
 
 
 def test_a_damaged_model_file_is_named(installation, cohort, tiny_pair, monkeypatch):
