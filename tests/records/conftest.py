@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import pytest
 
 from engine.records.cohort import Cohort
@@ -21,10 +18,6 @@ def make_cohort(tmp_path):
 
 
 @pytest.fixture
-def demo_tables():
+def demo_tables(demo_data):
     """The folder of the MIMIC-IV demo; skips the test where it is absent."""
-    root = Path(os.environ.get("LEADER_DEMO_DATA", "../shared/data"))
-    folder = root / "mimic-iv-demo"
-    if not folder.is_dir():
-        pytest.skip(f"the MIMIC-IV demo is not at {folder}; LEADER_DEMO_DATA names its parent")
-    return folder
+    return demo_data / "mimic-iv-demo"
