@@ -97,7 +97,7 @@ def test_no_document_names_a_make_target_that_is_gone():
 def dry_run(*settings: str) -> str:
     """What `make run` would do, without doing it."""
     done = subprocess.run(
-        ["make", "--dry-run", "--always-make", "run", *settings],
+        ["make", "--dry-run", "--always-make", "--no-print-directory", "run", *settings],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -107,8 +107,8 @@ def dry_run(*settings: str) -> str:
 
 
 def test_make_run_takes_port_cohort_and_models():
-    last = dry_run("PORT=8600", "COHORT=data/hospital", "MODELS=runs/hospital/pair")
-    start = last.strip().splitlines()[-1]
+    steps = dry_run("PORT=8600", "COHORT=data/hospital", "MODELS=runs/hospital/pair")
+    start = next(line for line in steps.splitlines() if "streamlit run" in line)
     assert "--server.port 8600" in start
     assert 'WORKBENCH_COHORT="data/hospital"' in start
     assert 'WORKBENCH_MODELS="runs/hospital/pair"' in start
