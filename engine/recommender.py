@@ -112,7 +112,8 @@ class Recommender:
         latency: dict[str, float | None] = {"teacher": None, "student": None}
         omitted: tuple[str, ...] = ()
         if model != "teacher":
-            _ = self.student
+            if "student" not in vars(self):
+                self.student_probabilities([visit])  # loads, and PyTorch's first call is slow
             start = time.perf_counter()
             probability["student"] = self.student_probabilities([visit])[0]
             latency["student"] = _milliseconds_since(start)

@@ -77,23 +77,17 @@ def check(folder: Path) -> None:
 
 
 def resolve(name: str) -> str:
-    """Return what `from_pretrained` takes for a recipe's `base_model`."""
-    _quieten()
-    if name != "default":
-        return name
-    if not (DEFAULT_FOLDER / RECORD).exists():
-        raise WorkbenchError(
-            f"{DEFAULT_FOLDER}: the base model is not there yet; "
-            "run: .venv/bin/python -m engine base-model"
-        )
-    check(DEFAULT_FOLDER)
-    return str(DEFAULT_FOLDER)
+    """Return what `from_pretrained` takes for a recipe's `base_model`, its weights checked."""
+    place = _locate(name)
+    if name == "default":
+        check(DEFAULT_FOLDER)
+    return place
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a base model, with a pad token whatever the model brought."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve(name))
+        tokenizer = AutoTokenizer.from_pretrained(_locate(name))
     except (OSError, ValueError, KeyError) as error:
         raise unreadable(name, error) from None
     if tokenizer.pad_token is None:
@@ -109,6 +103,18 @@ def unreadable(name: str, error: Exception) -> WorkbenchError:
         f"base_model '{name}': cannot be loaded ({reason}); "
         "expected 'default', a folder with a causal language model, or a hub name"
     )
+
+
+def _locate(name: str) -> str:
+    _quieten()
+    if name != "default":
+        return name
+    if not (DEFAULT_FOLDER / RECORD).exists():
+        raise WorkbenchError(
+            f"{DEFAULT_FOLDER}: the base model is not there yet; "
+            "run: .venv/bin/python -m engine base-model"
+        )
+    return str(DEFAULT_FOLDER)
 
 
 def _quieten() -> None:
