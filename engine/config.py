@@ -6,7 +6,7 @@ Unknown fields, wrong types and impossible values are refused with the field's n
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,15 +16,7 @@ from engine.errors import WorkbenchError
 ProfileField = Literal[
     "age_band", "sex", "insurance", "language", "marital_status", "race", "admission_type"
 ]
-EVERY_PROFILE_FIELD: tuple[ProfileField, ...] = (
-    "age_band",
-    "sex",
-    "insurance",
-    "language",
-    "marital_status",
-    "race",
-    "admission_type",
-)
+EVERY_PROFILE_FIELD: tuple[ProfileField, ...] = get_args(ProfileField)
 
 
 class Section(BaseModel):

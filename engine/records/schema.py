@@ -8,15 +8,9 @@ its ATC third-level group, four characters, such as `"B01A"`.
 from dataclasses import dataclass
 from datetime import datetime
 
-PROFILE_FIELDS = (
-    "age_band",
-    "sex",
-    "insurance",
-    "language",
-    "marital_status",
-    "race",
-    "admission_type",
-)
+from engine.config import EVERY_PROFILE_FIELD
+
+PROFILE_FIELDS = EVERY_PROFILE_FIELD  # a recipe names those that the models are shown
 OLDEST_BAND = 90  # MIMIC hides ages above 89; every source is read the same way
 
 
