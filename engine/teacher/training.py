@@ -51,7 +51,8 @@ def train(
         resume: go on from the last whole checkpoint in `output`.
 
     Raises:
-        WorkbenchError: no checkpoint to resume from, or nothing to train on.
+        WorkbenchError: no checkpoint to resume from, or a recipe that this base model cannot
+            follow.
     """
     torch.manual_seed(recipe.seed)
     checkpoints = output / "checkpoints"
@@ -108,8 +109,8 @@ def _start_above_lower_layers(
 ) -> tuple[Examples, Examples, Collator]:
     """Run the frozen lower layers once for all prompts and leave them out of the training."""
     model = network.get_base_model()
-    below = model.config.num_hidden_layers - (recipe.teacher.adapted_layers or 0)
-    if recipe.teacher.adapted_layers is None or below < 1:
+    below = model.config.num_hidden_layers - recipe.teacher.adapted_layers
+    if below < 1:
         raise WorkbenchError(
             "cache_lower_layers: needs adapted_layers below the base model's "
             f"{model.config.num_hidden_layers} layers"
