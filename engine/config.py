@@ -14,7 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from engine.errors import WorkbenchError
 
 ProfileField = Literal[
-    "age_band", "sex", "insurance", "language", "marital_status", "race", "admission_type"
+    "age_band",
+    "sex",
+    "insurance",
+    "language",
+    "marital_status",
+    "race",
+    "religion",
+    "admission_type",
 ]
 EVERY_PROFILE_FIELD: tuple[ProfileField, ...] = get_args(ProfileField)
 

@@ -22,6 +22,7 @@ SEXES = {"F": "woman", "M": "man"}
 FIELD_NAMES = {
     "marital_status": "Marital status",
     "race": "Race",
+    "religion": "Religion",
     "language": "Language",
     "insurance": "Insurance",
     "admission_type": "Admission",
@@ -179,7 +180,7 @@ def _readable(field: str, value: str) -> str:
         return ADMISSION_TYPES.get(value.upper(), value.lower().rstrip("."))
     if field in ("insurance", "language"):
         return value.capitalize() if value.isupper() and len(value) > 3 else value
-    if field == "race":
+    if field in ("race", "religion"):
         return value.replace("/", " or ").title().replace(" Or ", " or ")
     return value.lower()
 

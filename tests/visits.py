@@ -18,6 +18,7 @@ def make_visit(**changes) -> Visit:
         "language": "ENGLISH",
         "marital_status": "MARRIED",
         "race": "WHITE",
+        "religion": None,
         "admission_type": "EW EMER.",
         "diagnoses": ("10:I10", "10:E119"),
         "procedures": ("10:02HV33Z",),

@@ -8,8 +8,9 @@ import duckdb
 import pyarrow
 
 from engine.records.funnel import TableCount
+from engine.records.options import IngestOptions
+from engine.records.schema import PROFILE_FIELDS
 from engine.records.source import Source
-from engine.terminology import drugs
 
 OLDEST_AGE = 130  # years; beyond it the birth date or the admission is wrong
 FIRST_YEAR, LAST_YEAR = 1800, 2500  # de-identified dates lie in the future
@@ -70,9 +71,10 @@ WITH cleaned AS (
     SELECT as_identifier(patient_id) AS patient_id, as_identifier(visit_id) AS visit_id,
            as_time(admit_time) AS admit_time, as_time(discharge_time) AS discharge_time,
            as_text(discharge_time) IS NOT NULL AND as_time(discharge_time) IS NULL AS odd_discharge,
-           as_known(insurance) AS insurance, as_known(language) AS language,
-           as_known(marital_status) AS marital_status, as_known(race) AS race,
-           as_known(admission_type) AS admission_type
+           as_known(insurance) AS insurance, upper(as_known(language)) AS language,
+           upper(as_known(marital_status)) AS marital_status, upper(as_known(race)) AS race,
+           upper(as_known(religion)) AS religion, as_known(admission_type) AS admission_type,
+           as_text(excluded) AS excluded
     FROM source.admissions),
 judged AS (
     SELECT cleaned.*, patient.sex,
@@ -80,6 +82,7 @@ judged AS (
            CASE
                WHEN cleaned.visit_id IS NULL THEN 'no admission id'
                WHEN cleaned.patient_id IS NULL THEN 'no patient id'
+               WHEN excluded IS NOT NULL THEN excluded
                WHEN patient.patient_id IS NULL THEN 'the patient is not in the patients table'
                WHEN admit_time IS NULL THEN 'admission time is missing or not a time'
            END AS fault
@@ -88,19 +91,24 @@ judged AS (
 SELECT patient_id, visit_id, admit_time,
        CASE WHEN discharge_time >= admit_time THEN discharge_time END AS discharge_time,
        CASE WHEN years BETWEEN 0 AND {OLDEST_AGE} THEN years::INTEGER END AS age,
-       sex, insurance, language, marital_status, race, admission_type,
+       sex, insurance, language, marital_status, race, religion, admission_type,
        odd_discharge,
        coalesce(discharge_time < admit_time, false) AS early_discharge,
        coalesce(years NOT BETWEEN 0 AND {OLDEST_AGE}, false) AS odd_age,
        coalesce(fault, CASE WHEN row_number() OVER (
            PARTITION BY visit_id, fault IS NULL
            ORDER BY admit_time, patient_id, discharge_time, insurance, language, marital_status,
-                    race, admission_type) > 1
+                    race, religion, admission_type) > 1
            THEN 'the admission is there already' END) AS problem
 FROM judged;
+UPDATE checked_admissions SET problem = 'the patient has fewer than {{min_visits}} admissions'
+WHERE problem IS NULL AND patient_id IN (
+    SELECT patient_id FROM checked_admissions WHERE problem IS NULL
+    GROUP BY patient_id HAVING count(*) < {{min_visits}});
 CREATE TABLE admissions_by_id AS
 SELECT visit_id, bool_or(problem IS NULL) AS is_kept,
-       max(patient_id) FILTER (WHERE problem IS NULL) AS patient_id
+       max(patient_id) FILTER (WHERE problem IS NULL) AS patient_id,
+       max(admit_time) FILTER (WHERE problem IS NULL) AS admit_time
 FROM checked_admissions WHERE visit_id IS NOT NULL GROUP BY visit_id;
 """
 
@@ -111,6 +119,11 @@ NO_PLACE = """
     WHEN entry.patient_id <> admission.patient_id THEN 'its admission is another patient''s'
 """
 
+ICD9_CODES = """
+SELECT DISTINCT '9:' || as_code(code) FROM source.diagnoses
+WHERE as_identifier(version) = '9' AND as_code(code) IS NOT NULL
+"""
+
 CODES = """
 CREATE TABLE checked_{kind} AS
 WITH entry AS (
@@ -119,12 +132,14 @@ WITH entry AS (
            as_identifier(version) AS version, as_code(code) AS code
     FROM source.{kind}),
 judged AS (
-    SELECT entry.visit_id, sequence, version || ':' || code AS code, CASE {no_place}
+    SELECT entry.visit_id, sequence, coalesce(icd10, written) AS code, written, CASE {no_place}
             WHEN code IS NULL THEN 'no code'
             WHEN version IS NULL OR version NOT IN ('9', '10') THEN 'ICD version is not 9 or 10'
         END AS fault
-    FROM entry LEFT JOIN admissions_by_id AS admission USING (visit_id))
-SELECT visit_id, sequence, code,
+    FROM (SELECT *, version || ':' || code AS written FROM entry) AS entry
+    LEFT JOIN admissions_by_id AS admission USING (visit_id)
+    LEFT JOIN {kind}_crosswalk ON written = icd9)
+SELECT visit_id, sequence, code, written,
        coalesce(fault, CASE WHEN row_number() OVER (
            PARTITION BY visit_id, code, fault IS NULL ORDER BY sequence NULLS LAST) > 1
            THEN 'the code is there already for this admission' END) AS problem
@@ -134,43 +149,11 @@ SELECT visit_id, list(code ORDER BY sequence NULLS LAST, code) AS codes
 FROM checked_{kind} WHERE problem IS NULL GROUP BY visit_id;
 """
 
-DRUG_NAMES = """
-SELECT DISTINCT as_text(drug), as_text(route), as_text(drug_type)
-FROM source.prescriptions WHERE as_text(drug) IS NOT NULL ORDER BY ALL
-"""
-
-PRESCRIPTIONS = """
-CREATE TABLE checked_prescriptions AS
-WITH entry AS (
-    SELECT as_identifier(patient_id) AS patient_id, as_identifier(visit_id) AS visit_id,
-           as_text(drug) AS drug, as_text(route) AS route, as_text(drug_type) AS drug_type
-    FROM source.prescriptions)
-SELECT entry.visit_id, entry.drug, drug_map.kind, drug_map.number, CASE {no_place}
-        WHEN entry.drug IS NULL THEN 'no drug name'
-        WHEN drug_map.kind = 'non_drug' THEN 'vehicle, flush, device or supply'
-        WHEN drug_map.kind = 'unmapped' THEN 'drug name not recognised'
-    END AS problem
-FROM entry
-LEFT JOIN admissions_by_id AS admission USING (visit_id)
-LEFT JOIN drug_map ON entry.drug = drug_map.drug AND entry.route IS NOT DISTINCT FROM drug_map.route
-                  AND entry.drug_type IS NOT DISTINCT FROM drug_map.drug_type;
-CREATE TABLE medications_by_visit AS
-SELECT visit_id, list(atc ORDER BY atc) AS codes FROM (
-    SELECT DISTINCT visit_id, unnest(atc_groups) AS atc
-    FROM (SELECT DISTINCT visit_id, number FROM checked_prescriptions WHERE problem IS NULL)
-    JOIN drug_map USING (number))
-GROUP BY visit_id;
-CREATE TABLE drugs_by_visit AS
-SELECT visit_id, list(drug ORDER BY drug) AS names FROM (
-    SELECT DISTINCT visit_id, drug FROM checked_prescriptions WHERE problem IS NULL)
-GROUP BY visit_id;
-"""
-
-# The columns of visits.parquet, in the order of `engine.records.schema.Visit`.
+# The columns of visits.parquet, in the order of `engine.records.schema.Visit`. A profile field that
+# is switched off is left empty.
 VISITS = """
 CREATE TABLE visits AS
-SELECT admission.patient_id, admission.visit_id, admit_time, discharge_time, age, sex,
-       insurance, language, marital_status, race, admission_type,
+SELECT admission.patient_id, admission.visit_id, admit_time, discharge_time, {profile},
        coalesce(diagnoses_by_visit.codes, []) AS diagnoses,
        coalesce(procedures_by_visit.codes, []) AS procedures,
        coalesce(medications_by_visit.codes, []) AS medications,
@@ -181,7 +164,9 @@ LEFT JOIN procedures_by_visit USING (visit_id)
 LEFT JOIN medications_by_visit USING (visit_id)
 LEFT JOIN drugs_by_visit USING (visit_id)
 WHERE problem IS NULL;
-UPDATE checked_patients SET problem = 'no admission on record'
+UPDATE checked_patients SET problem = CASE
+    WHEN patient_id IN (SELECT patient_id FROM checked_admissions)
+    THEN 'none of the admissions was kept' ELSE 'no admission on record' END
 WHERE problem IS NULL AND patient_id NOT IN (SELECT patient_id FROM visits);
 """
 
@@ -205,41 +190,38 @@ def views(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
         connection.execute(f"CREATE VIEW source.{place} AS {getattr(source, place).select}")
 
 
-def patients_and_admissions(connection: duckdb.DuckDBPyConnection) -> None:
+def patients_and_admissions(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> None:
     """Check who was there, and when."""
     connection.execute(PATIENTS)
-    connection.execute(ADMISSIONS)
+    connection.execute(ADMISSIONS.format(min_visits=options.min_visits))
 
 
-def codes(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
+def codes(connection: duckdb.DuckDBPyConnection, kind: str, options: IngestOptions) -> None:
     """Check the `diagnoses` or `procedures` and list them per visit."""
+    pairs = []
+    if options.icd10 and kind == "diagnoses":
+        from engine.terminology import crosswalk
+
+        written = connection.execute(ICD9_CODES).fetchall()
+        pairs = [(code, icd10) for (code,) in written if (icd10 := crosswalk.to_icd10(code))]
+    register(
+        connection,
+        f"{kind}_crosswalk",
+        {"icd9": [pair[0] for pair in pairs], "icd10": [pair[1] for pair in pairs]},
+    )
     connection.execute(CODES.format(kind=kind, no_place=NO_PLACE))
 
 
-def medications(connection: duckdb.DuckDBPyConnection) -> None:
-    """Map each distinct drug name once, check the prescriptions and list them per visit."""
-    names = connection.execute(DRUG_NAMES).fetchall()
-    matches = [drugs.match(*name) for name in names]
-    text, group_list = pyarrow.string(), pyarrow.list_(pyarrow.string())
-    drug_map = pyarrow.table(
-        {
-            "number": pyarrow.array(range(len(names)), pyarrow.int32()),
-            "drug": pyarrow.array([name[0] for name in names], text),
-            "route": pyarrow.array([name[1] for name in names], text),
-            "drug_type": pyarrow.array([name[2] for name in names], text),
-            "kind": pyarrow.array([match.kind for match in matches], text),
-            "atc_groups": pyarrow.array([list(match.groups) for match in matches], group_list),
-        }
-    )
-    connection.register("mapped_names", drug_map)
-    connection.execute("CREATE TABLE drug_map AS SELECT * FROM mapped_names")
-    connection.unregister("mapped_names")
-    connection.execute(PRESCRIPTIONS.format(no_place=NO_PLACE))
-
-
-def visits(connection: duckdb.DuckDBPyConnection) -> None:
+def visits(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> None:
     """Join everything into the table `visits`; patients without one are left out."""
-    connection.execute(VISITS)
+    fields = ["age", *(field for field in PROFILE_FIELDS if field != "age_band")]
+    off = {"age" if field == "age_band" else field for field in options.profile_off}
+    kinds = {"age": "INTEGER"}
+    profile = ", ".join(
+        f"NULL::{kinds.get(field, 'VARCHAR')} AS {field}" if field in off else field
+        for field in fields
+    )
+    connection.execute(VISITS.format(profile=profile))
 
 
 def titles(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
@@ -269,19 +251,19 @@ def count(
     )
 
 
-def mapping(connection: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], list[tuple[str, int]]]:
-    """Return prescription rows by how their name was understood, and the unmapped names."""
-    kinds = {"mapped": 0, "non_drug": 0, "unmapped": 0}
-    kinds |= dict(
-        connection.execute(
-            "SELECT kind, count(*) FROM checked_prescriptions WHERE kind IS NOT NULL GROUP BY kind"
-        ).fetchall()
-    )
-    unmapped = connection.execute(
-        "SELECT drug, count(*) FROM checked_prescriptions WHERE kind = 'unmapped' "
-        "GROUP BY drug ORDER BY count(*) DESC, drug LIMIT 100"
-    ).fetchall()
-    return kinds, unmapped
+def register(
+    connection: duckdb.DuckDBPyConnection, name: str, columns: dict[str, list], **numbers: range
+) -> None:
+    """Make a table of columns of text, or of lists of text; `numbers` are columns of integers."""
+    text = pyarrow.string()
+    arrays = {
+        column: pyarrow.array(values, pyarrow.list_(text) if column.endswith("groups") else text)
+        for column, values in columns.items()
+    }
+    arrays |= {column: pyarrow.array(values, pyarrow.int32()) for column, values in numbers.items()}
+    connection.register("registered", pyarrow.table(arrays))
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM registered")
+    connection.unregister("registered")
 
 
 def _emptied(connection: duckdb.DuckDBPyConnection, place: str) -> dict[str, int]:

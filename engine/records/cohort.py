@@ -19,11 +19,20 @@ from engine.records.splits import SPLITS
 from engine.records.vocabulary import Vocabulary
 from engine.terminology import icd
 
-FORMAT = 1  # of the folder; raised when its files change their meaning
+FORMAT = 2  # of the folder; raised when its files change their meaning
 FILES = ("patients.parquet", "visits.parquet", "vocabulary.json", "splits.json", "titles.json")
 COLUMNS = tuple(field.name for field in fields(Visit) if field.name != "history")
 LISTS = ("diagnoses", "procedures", "medications", "drugs")
-SHARED = ("patient_id", "sex", "insurance", "language", "marital_status", "race", "admission_type")
+SHARED = (
+    "patient_id",
+    "sex",
+    "insurance",
+    "language",
+    "marital_status",
+    "race",
+    "religion",
+    "admission_type",
+)
 
 
 @dataclass(frozen=True)

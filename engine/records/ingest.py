@@ -20,17 +20,19 @@ from tqdm import tqdm
 import engine
 from engine.errors import WorkbenchError
 from engine.files import sha256, whole_folder
-from engine.records import assemble, mimic_iv, tables
+from engine.records import assemble, medications, mimic_iii, mimic_iv, tables
 from engine.records.cohort import FILES, FORMAT
 from engine.records.funnel import Funnel
+from engine.records.options import VOCABULARIES, IngestOptions
 from engine.records.schema import PROFILE_FIELDS, age_band
 from engine.records.source import Source
 from engine.records.splits import RATIOS, SPLITS, split_patients
 from engine.records.vocabulary import Vocabulary
 
-SOURCES = {source.name: source for source in (mimic_iv.SOURCE,)}
+SOURCES = {source.name: source for source in (mimic_iii.SOURCE, mimic_iv.SOURCE)}
 MEMORY_LIMIT = "2GB"  # DuckDB spills to the temporary folder beyond it
 THREADS = 2
+DEFAULTS = IngestOptions()
 ROW_GROUP = 8192  # visits; small enough that one patient is found without reading the rest
 
 
@@ -38,15 +40,14 @@ def ingest(
     input_dir: str | Path,
     cohort_dir: str | Path,
     source: Source = mimic_iv.SOURCE,
-    seed: int = 0,
+    options: IngestOptions = DEFAULTS,
     force: bool = False,
 ) -> Funnel:
     """Write the cohort of an export and return what became of its rows.
 
-    `source` is one of `SOURCES`; `seed` decides which patients train, validate and test. With
-    `force`, a cohort already at `cohort_dir` is replaced once the new one is whole. Raises
-    WorkbenchError, with nothing written, for anything in the input or at the destination that a
-    person has to mend.
+    `source` is one of `SOURCES`. With `force`, a cohort already at `cohort_dir` is replaced once
+    the new one is whole. Raises WorkbenchError, with nothing written, for anything in the input or
+    at the destination that a person has to mend.
     """
     input_dir, cohort_dir = Path(input_dir), Path(cohort_dir).resolve()
     try:
@@ -56,9 +57,9 @@ def ingest(
             scratch = folder / ".scratch"
             scratch.mkdir()
             with connected(scratch) as connection:
-                funnel = build(connection, source, files, folder, seed)
+                funnel = build(connection, source, files, folder, options)
             shutil.rmtree(scratch)
-            write_manifest(folder, source, files, seed, funnel)
+            write_manifest(folder, source, files, options, funnel)
     except duckdb.Error as error:
         line = str(error).splitlines()[0]
         raise WorkbenchError(f"{input_dir}: could not be ingested ({line})") from error
@@ -86,7 +87,7 @@ def build(
     source: Source,
     files: dict[str, tables.InputFile],
     folder: Path,
-    seed: int,
+    options: IngestOptions,
 ) -> Funnel:
     """Read, assemble and write all files of a cohort but the manifest."""
     bad_lines: dict[str, dict[str, int]] = {}
@@ -108,17 +109,17 @@ def build(
                 tables.load_absent(connection, table)
         assemble.views(connection, source)
         step("ordering admissions")
-        assemble.patients_and_admissions(connection)
+        assemble.patients_and_admissions(connection, options)
         step("listing codes")
-        assemble.codes(connection, "diagnoses")
-        assemble.codes(connection, "procedures")
+        assemble.codes(connection, "diagnoses", options)
+        assemble.codes(connection, "procedures", options)
         step("mapping drugs to ATC")
-        assemble.medications(connection)
+        medications.assemble(connection, options)
         step("joining visits")
-        assemble.visits(connection)
+        assemble.visits(connection, options)
         funnel = count(connection, source, files, bad_lines)
         step("collecting the vocabulary")
-        write_vocabulary(connection, folder, seed)
+        write_vocabulary(connection, folder, options)
         step("writing the cohort")
         write_tables(connection, folder)
     return funnel
@@ -147,7 +148,7 @@ def count(
                count(*) FILTER (WHERE len(diagnoses) > 0 AND len(medications) > 0)
         FROM visits
     """).fetchone()
-    kinds, unmapped = assemble.mapping(connection)
+    kinds, unmapped = medications.mapping(connection)
     return Funnel(
         tables=tuple(counts.values()),
         absent=tuple(table.name for table in source.tables if table.name not in files),
@@ -160,10 +161,12 @@ def count(
     )
 
 
-def write_vocabulary(connection: duckdb.DuckDBPyConnection, folder: Path, seed: int) -> None:
+def write_vocabulary(
+    connection: duckdb.DuckDBPyConnection, folder: Path, options: IngestOptions
+) -> None:
     """Write splits.json, and vocabulary.json and titles.json; leave the table `splits`."""
     ids = connection.execute("SELECT DISTINCT patient_id FROM visits").fetchall()
-    splits = split_patients((row[0] for row in ids), seed)
+    splits = split_patients((row[0] for row in ids), options.split_seed)
     _write_json(folder / "splits.json", splits)
     connection.register(
         "placed", pyarrow.table({"patient_id": list(splits), "split": list(splits.values())})
@@ -176,11 +179,19 @@ def write_vocabulary(connection: duckdb.DuckDBPyConnection, folder: Path, seed: 
         rows = connection.execute(f"SELECT DISTINCT {expression} {training}").fetchall()
         return [row[0] for row in rows]
 
+    def frequent(kind: str) -> list:
+        return [
+            code
+            for (code,) in connection.execute(
+                f"SELECT code FROM (SELECT unnest({kind}) AS code {training}) GROUP BY code "
+                "HAVING count(*) >= ? ORDER BY count(*) DESC, code LIMIT ?",
+                [options.min_count.get(kind, 1), options.top_k.get(kind)],
+            ).fetchall()
+        ]
+
     profile = {field: distinct(field) for field in PROFILE_FIELDS if field != "age_band"}
     Vocabulary.from_codes(
-        diagnoses=distinct("unnest(diagnoses)"),
-        procedures=distinct("unnest(procedures)"),
-        medications=distinct("unnest(medications)"),
+        **{kind: frequent(kind) for kind in VOCABULARIES},
         profile={**profile, "age_band": [age_band(age) for age in distinct("age")]},
     ).save(folder / "vocabulary.json")
     _write_json(folder / "titles.json", assemble.titles(connection))
@@ -195,9 +206,8 @@ def write_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         [str(folder / "visits.parquet")],
     )
     connection.execute(
-        "COPY (SELECT patient_id, any_value(patient.sex) AS sex, count(*)::INTEGER AS visits, "
+        "COPY (SELECT patient_id, any_value(sex) AS sex, count(*)::INTEGER AS visits, "
         "any_value(split) AS split FROM visits JOIN splits USING (patient_id) "
-        "JOIN (FROM checked_patients WHERE problem IS NULL) AS patient USING (patient_id) "
         f"GROUP BY patient_id ORDER BY patient_id) TO ? {options}",
         [str(folder / "patients.parquet")],
     )
@@ -207,7 +217,7 @@ def write_manifest(
     folder: Path,
     source: Source,
     files: dict[str, tables.InputFile],
-    seed: int,
+    options: IngestOptions,
     funnel: Funnel,
 ) -> None:
     """Write what was made from what. No clock: the same input gives the same manifest."""
@@ -220,7 +230,7 @@ def write_manifest(
         "tables": {
             name: {"file": file.path.name, "sha256": file.sha256} for name, file in files.items()
         },
-        "options": {"seed": seed, "ratios": list(RATIOS)},
+        "options": options.to_dict() | {"ratios": list(RATIOS)},
         "engine_version": engine.__version__,
         "counts": {
             "patients": funnel.patients,

@@ -30,7 +30,11 @@ SOURCE = Source(
             ("subject_id", "hadm_id", "seq_num", "icd_code", "icd_version"),
             may_be_empty=True,
         ),
-        Table("prescriptions", ("subject_id", "hadm_id", "drug_type", "drug", "route")),
+        Table(
+            "prescriptions",
+            ("subject_id", "hadm_id", "drug_type", "drug", "route"),
+            optional=("starttime", "ndc"),
+        ),
         Table(
             "d_icd_diagnoses",
             ("icd_code", "icd_version", "long_title"),
@@ -61,7 +65,8 @@ SOURCE = Source(
         """
         SELECT subject_id AS patient_id, hadm_id AS visit_id,
                admittime AS admit_time, dischtime AS discharge_time,
-               insurance, language, marital_status, race, admission_type
+               insurance, language, marital_status, race, NULL AS religion, admission_type,
+               NULL AS excluded
         FROM raw.admissions
     """,
     ),
@@ -84,7 +89,8 @@ SOURCE = Source(
     prescriptions=Reading(
         "prescriptions",
         """
-        SELECT subject_id AS patient_id, hadm_id AS visit_id, drug, route, drug_type
+        SELECT subject_id AS patient_id, hadm_id AS visit_id, drug, route, drug_type,
+               starttime AS start_time, ndc, NULL AS atc_codes
         FROM raw.prescriptions
     """,
     ),

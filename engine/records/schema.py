@@ -28,6 +28,7 @@ class Visit:
     language: str | None
     marital_status: str | None
     race: str | None
+    religion: str | None
     admission_type: str | None
     diagnoses: tuple[str, ...]  # in the order of their sequence number
     procedures: tuple[str, ...]

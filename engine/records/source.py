@@ -7,10 +7,13 @@ export arrives as text; ingest trims, parses, checks and counts, so a source onl
     patients       patient_id, sex, birth_date (a date; the first of January where only a year is
                    known)
     admissions     patient_id, visit_id, admit_time, discharge_time, insurance, language,
-                   marital_status, race, admission_type
+                   marital_status, race, religion, admission_type, excluded (why the row is no
+                   hospital stay, or NULL)
     diagnoses      patient_id, visit_id, sequence, version ("9" or "10"), code
     procedures     patient_id, visit_id, sequence, version, code
-    prescriptions  patient_id, visit_id, drug, route, drug_type
+    prescriptions  patient_id, visit_id, drug, route, drug_type, start_time (without a time of day
+                   where only the date is known), ndc, atc_codes (ATC codes that the export itself
+                   gives, separated by a space, or NULL)
     titles         kind ("diagnosis" or "procedure"), version, code, title
 """
 
@@ -23,6 +26,7 @@ class Table:
 
     name: str
     columns: tuple[str, ...]
+    optional: tuple[str, ...] = ()  # columns read as empty where the export lacks them
     required: bool = True  # without it there is no cohort
     may_be_empty: bool = False  # a header and no rows is a fact, not a mistake
 

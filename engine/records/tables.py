@@ -104,7 +104,9 @@ def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, in
     those are too many, or when a quotation mark that is never closed swallowed other rows.
     """
     # Columns are told apart by their place: a header may repeat names that nobody asks for.
-    columns = ", ".join(f"c{file.header.index(name)} AS {name}" for name in file.table.columns)
+    places = {name: f"c{file.header.index(name)}" for name in file.header}
+    wanted = (*file.table.columns, *file.table.optional)
+    columns = ", ".join(f"{places.get(name, 'NULL::VARCHAR')} AS {name}" for name in wanted)
     try:
         connection.execute(
             f"CREATE TABLE raw.{file.table.name} AS SELECT {columns} FROM read_csv(?, "
@@ -133,7 +135,8 @@ def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, in
 
 def load_absent(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """Create `raw.NAME` without rows for an optional table that the export does not have."""
-    columns = ", ".join(f"{name} VARCHAR" for name in table.columns)
+    wanted = (*table.columns, *table.optional)
+    columns = ", ".join(f"{name} VARCHAR" for name in wanted)
     connection.execute(f"CREATE TABLE raw.{table.name} ({columns})")
 
 
@@ -196,7 +199,8 @@ def _header(table: Table, path: Path, start: bytes) -> tuple[str, ...]:
             f"{path}: column {', '.join(missing)} is missing; the header should name it "
             "(its values may be empty)"
         )
-    repeated = [column for column in table.columns if header.count(column) > 1]
+    asked_for = (*table.columns, *table.optional)
+    repeated = [column for column in asked_for if header.count(column) > 1]
     if repeated:
         raise WorkbenchError(f"{path}: column {repeated[0]} is there twice; remove one")
     return header

@@ -2,6 +2,7 @@ import pytest
 
 from engine.records.cohort import Cohort
 from engine.records.ingest import ingest
+from engine.records.options import IngestOptions
 from tests.tables import write_tables
 
 
@@ -9,9 +10,9 @@ from tests.tables import write_tables
 def make_cohort(tmp_path):
     """Return a function that ingests the tiny hospital, some tables replaced, and opens it."""
 
-    def make(name="cohort", seed=0, suffix=".csv", **overrides):
+    def make(name="cohort", suffix=".csv", options=None, **overrides):
         tables = write_tables(tmp_path / f"{name}-tables", suffix, **overrides)
-        ingest(tables, tmp_path / name, seed=seed)
+        ingest(tables, tmp_path / name, options=options or IngestOptions())
         return Cohort.open(tmp_path / name)
 
     return make

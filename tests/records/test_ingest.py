@@ -8,6 +8,7 @@ import pytest
 from engine.errors import WorkbenchError
 from engine.records.cohort import FILES, Cohort
 from engine.records.ingest import ingest
+from engine.records.options import IngestOptions
 from tests.tables import ADMISSION, rows, write_tables
 
 
@@ -170,7 +171,7 @@ def test_a_patient_without_admission_is_counted(make_cohort):
 
 def test_vocabulary_holds_training_patients_only(make_cohort):
     for seed in range(50):
-        cohort = make_cohort(f"cohort-{seed}", seed=seed)
+        cohort = make_cohort(f"cohort-{seed}", options=IngestOptions(split_seed=seed))
         if cohort.split_of("1") == "train" and cohort.split_of("3") != "train":
             break
     assert cohort.split_of("3") != "train"
@@ -206,6 +207,7 @@ def test_parquet_columns_are_those_of_a_visit(make_cohort):
         "language": "VARCHAR",
         "marital_status": "VARCHAR",
         "race": "VARCHAR",
+        "religion": "VARCHAR",
         "admission_type": "VARCHAR",
         "diagnoses": "VARCHAR[]",
         "procedures": "VARCHAR[]",

@@ -7,11 +7,11 @@ from tests.tables import write_tables
 
 def test_it_prints_the_funnel_and_writes_the_cohort(tmp_path, capsys):
     tables = write_tables(tmp_path / "in")
-    code = main(["ingest", "mimic-iv", str(tables), str(tmp_path / "cohort"), "--seed", "5"])
+    code = main(["ingest", "mimic-iv", str(tables), str(tmp_path / "cohort"), "--split-seed", "5"])
     printed = capsys.readouterr().out
     assert code == 0
     assert "prescriptions" in printed and "Zzyzxol Unheardof" in printed
-    assert Cohort.open(tmp_path / "cohort").manifest["options"]["seed"] == 5
+    assert Cohort.open(tmp_path / "cohort").manifest["options"]["split_seed"] == 5
 
 
 def test_bad_input_is_one_line_and_exit_code_two(tmp_path, capsys):
