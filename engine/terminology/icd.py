@@ -44,6 +44,16 @@ def title(kind: Kind, code: str) -> str | None:
     return _titles(kind, version).get(plain) or _retired().get((kind, f"{version}:{plain}"))
 
 
+def codes(kind: Kind) -> list[str]:
+    """Every code of the version 32 and 2024 tables, sorted."""
+    return sorted(
+        f"{version}:{plain}"
+        for table_kind, version in _FILES
+        if table_kind == kind
+        for plain in _titles(kind, version)
+    )
+
+
 @cache
 def _titles(kind: str, version: str) -> dict[str, str]:
     name, encoding = _FILES[kind, version]
