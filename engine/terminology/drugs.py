@@ -27,8 +27,9 @@ _DATA = Path(__file__).parent / "data"
 _SHORTEST_CUT_NAME = 5
 # No drug's name is longer; the rest of a longer text is not read.
 _LONGEST_TEXT = 300
-# In "Cefazolin-Dextrose" these only carry the drug; alone they are treatment.
-_CARRIERS = frozenset({"dextrose", "dextrose solution", "sodium chloride"})
+# In "Cefazolin-Dextrose" these only carry the drug (hyaluronidase under the skin); alone they
+# are treatment.
+_CARRIERS = frozenset({"dextrose", "dextrose solution", "sodium chloride", "hyaluronidase"})
 
 
 @dataclass(frozen=True, slots=True)
