@@ -20,7 +20,7 @@ from tqdm import tqdm
 import engine
 from engine.errors import WorkbenchError
 from engine.files import sha256, whole_folder
-from engine.records import assemble, medications, mimic_iii, mimic_iv, tables
+from engine.records import assemble, medications, mimic_iii, mimic_iv, omop, tables
 from engine.records.cohort import FILES, FORMAT
 from engine.records.funnel import Funnel
 from engine.records.options import VOCABULARIES, IngestOptions
@@ -29,7 +29,7 @@ from engine.records.source import Source
 from engine.records.splits import RATIOS, SPLITS, split_patients
 from engine.records.vocabulary import Vocabulary
 
-SOURCES = {source.name: source for source in (mimic_iii.SOURCE, mimic_iv.SOURCE)}
+SOURCES = {source.name: source for source in (mimic_iii.SOURCE, mimic_iv.SOURCE, omop.SOURCE)}
 MEMORY_LIMIT = "2GB"  # DuckDB spills to the temporary folder beyond it
 THREADS = 2
 DEFAULTS = IngestOptions()

@@ -22,13 +22,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of an export: a file `NAME.csv` or `NAME.csv.gz` with at least these columns."""
+    """A table of an export, with at least these columns: NAME.csv, NAME.csv.gz or NAME.parquet."""
 
     name: str
     columns: tuple[str, ...]
     optional: tuple[str, ...] = ()  # columns read as empty where the export lacks them
     required: bool = True  # without it there is no cohort
     may_be_empty: bool = False  # a header and no rows is a fact, not a mistake
+    tabs: bool = False  # may have tabs in the place of commas, and then no quotation marks
+    keep: str = ""  # SQL: which rows to read, by these columns and tables named before this one
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ from typing import BinaryIO
 import duckdb
 
 from engine.errors import WorkbenchError
+from engine.records import parquet
 from engine.records.source import Table
 
-SUFFIXES = (".csv", ".csv.gz")
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
 CHUNK = 1 << 20  # bytes
 LONGEST_HEADER = 1 << 16  # bytes
 GZIP_MAGIC = b"\x1f\x8b"
@@ -45,6 +46,13 @@ class InputFile:
     path: Path
     header: tuple[str, ...]
     sha256: str
+    delimiter: str = ","
+    lines: int = 0  # of a CSV file
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it is a Parquet file, and not CSV."""
+        return _is_parquet(self.path)
 
 
 def find(input_dir: Path, folders: Sequence[str], tables: Sequence[Table]) -> dict[str, Path]:
@@ -63,7 +71,7 @@ def find(input_dir: Path, folders: Sequence[str], tables: Sequence[Table]) -> di
         places = " and ".join(str(folder) for folder in candidates)
         raise WorkbenchError(
             f"{input_dir}: table {', '.join(missing)} is missing; "
-            f"looked for {missing[0]}.csv or {missing[0]}.csv.gz in {places}; put it there"
+            f"looked for {missing[0]}.csv, .csv.gz or .parquet in {places}; put it there"
         )
     return found
 
@@ -73,8 +81,11 @@ def check(table: Table, path: Path, progress: Callable[[int], None]) -> InputFil
 
     `progress` is told the bytes of the file read since the last call. Raises WorkbenchError for
     an empty file, a cut-off or damaged gzip, bytes that are not UTF-8, another delimiter, a
-    missing or repeated column, and a header without rows unless the table may be empty.
+    missing or repeated column, and a header without rows unless the table may be empty. Of a
+    Parquet file the layout is checked here; what its pages hold shows when it is loaded.
     """
+    if _is_parquet(path):
+        return _check_parquet(table, path, progress)
     decoder = codecs.getincrementaldecoder("utf-8")()
     start, line = b"", 1
     with path.open("rb") as raw:
@@ -91,10 +102,10 @@ def check(table: Table, path: Path, progress: Callable[[int], None]) -> InputFil
     start = start.removeprefix(codecs.BOM_UTF8)
     if not start.strip():
         raise WorkbenchError(f"{path}: the file is empty; export the table again")
-    header = _header(table, path, start)
+    header, delimiter = _header(table, path, start)
     if not start.partition(b"\n")[2].strip() and not table.may_be_empty:
         raise WorkbenchError(f"{path}: has a header but no rows; export the table again")
-    return InputFile(table, path, header, digest)
+    return InputFile(table, path, header, digest, delimiter, line)
 
 
 def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, int]:
@@ -103,18 +114,23 @@ def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, in
     Returns reason → lines left out because they do not fit the header. Raises WorkbenchError when
     those are too many, or when a quotation mark that is never closed swallowed other rows.
     """
+    if file.is_parquet:
+        _load_parquet(connection, file)
+        return {}
     # Columns are told apart by their place: a header may repeat names that nobody asks for.
     places = {name: f"c{file.header.index(name)}" for name in file.header}
     wanted = (*file.table.columns, *file.table.optional)
     columns = ", ".join(f"{places.get(name, 'NULL::VARCHAR')} AS {name}" for name in wanted)
     try:
         connection.execute(
-            f"CREATE TABLE raw.{file.table.name} AS SELECT {columns} FROM read_csv(?, "
-            "columns = ?, header = true, auto_detect = false, delim = ',', quote = '\"', "
-            "escape = '\"', ignore_errors = true, store_rejects = true, compression = ?)",
+            f"CREATE TABLE raw.{file.table.name} AS FROM (SELECT {columns} FROM read_csv(?, "
+            "columns = ?, header = true, auto_detect = false, delim = ?, quote = ?, escape = ?, "
+            f"ignore_errors = true, store_rejects = true, compression = ?)){_where(file.table)}",
             [
                 _literal(file.path),
                 {f"c{place}": "VARCHAR" for place in range(len(file.header))},
+                file.delimiter,
+                *['"' if file.delimiter == "," else ""] * 2,
                 "gzip" if file.path.name.lower().endswith(".gz") else "none",
             ],
         )
@@ -125,7 +141,7 @@ def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, in
         ) from error
     bad_lines = connection.execute(BAD_LINES_FOUND).fetchall()
     connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
-    _judge(file, bad_lines, _count(connection, file.table.name))
+    _judge(file, bad_lines, _rows(connection, file, len(bad_lines)))
     reasons: dict[str, int] = {}
     for _, error_type, _ in bad_lines:
         reason = _reason(error_type, len(file.header))
@@ -138,6 +154,45 @@ def load_absent(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     wanted = (*table.columns, *table.optional)
     columns = ", ".join(f"{name} VARCHAR" for name in wanted)
     connection.execute(f"CREATE TABLE raw.{table.name} ({columns})")
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.name.lower().endswith(".parquet")
+
+
+def _check_parquet(table: Table, path: Path, progress: Callable[[int], None]) -> InputFile:
+    digest = hashlib.sha256()
+    with path.open("rb") as raw:
+        while chunk := raw.read(CHUNK):
+            digest.update(chunk)
+            progress(len(chunk))
+    header, rows = parquet.header(path)
+    _check_columns(table, path, header)
+    if not rows and not table.may_be_empty:
+        raise WorkbenchError(f"{path}: has columns but no rows; export the table again")
+    return InputFile(table, path, header, digest.hexdigest())
+
+
+def _load_parquet(connection: duckdb.DuckDBPyConnection, file: InputFile) -> None:
+    place = _literal(file.path)
+    wanted = (*file.table.columns, *file.table.optional)
+    try:
+        columns = parquet.columns_as_text(connection, place, file.header, wanted)
+        connection.execute(
+            f"CREATE TABLE raw.{file.table.name} AS FROM (SELECT {columns} "
+            f"FROM read_parquet(?, binary_as_string = true)){_where(file.table)}",
+            [place],
+        )
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        raise WorkbenchError(
+            f"{file.path}: cannot be read; the file is damaged: copy or export it again"
+        ) from error
+
+
+def _where(table: Table) -> str:
+    return f" WHERE {table.keep}" if table.keep else ""
 
 
 def _tables_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:
@@ -185,16 +240,26 @@ def _decode(decoder, chunk: bytes, path: Path, line: int, final: bool = False) -
         ) from error
 
 
-def _header(table: Table, path: Path, start: bytes) -> tuple[str, ...]:
+def _header(table: Table, path: Path, start: bytes) -> tuple[tuple[str, ...], str]:
+    """Return the names of the columns and what separates them."""
     text = start.decode("utf-8", errors="ignore").splitlines()[0]
     header = tuple(name.strip().lower() for name in next(csv.reader([text]), ()))
+    for delimiter, spoken in OTHER_DELIMITERS.items():
+        if len(header) <= text.count(delimiter) and not set(table.columns) <= set(header):
+            if delimiter == "\t" and table.tabs:
+                header = tuple(name.strip().lower() for name in text.split("\t"))
+                _check_columns(table, path, header)
+                return header, "\t"
+            raise WorkbenchError(
+                f"{path}: columns are separated by {spoken}; export the table with commas"
+            )
+    _check_columns(table, path, header)
+    return header, ","
+
+
+def _check_columns(table: Table, path: Path, header: tuple[str, ...]) -> None:
     missing = [column for column in table.columns if column not in header]
     if missing:
-        for delimiter, spoken in OTHER_DELIMITERS.items():
-            if len(header) <= text.count(delimiter):
-                raise WorkbenchError(
-                    f"{path}: columns are separated by {spoken}; export the table with commas"
-                )
         raise WorkbenchError(
             f"{path}: column {', '.join(missing)} is missing; the header should name it "
             "(its values may be empty)"
@@ -203,7 +268,6 @@ def _header(table: Table, path: Path, start: bytes) -> tuple[str, ...]:
     repeated = [column for column in asked_for if header.count(column) > 1]
     if repeated:
         raise WorkbenchError(f"{path}: column {repeated[0]} is there twice; remove one")
-    return header
 
 
 def _judge(file: InputFile, bad_lines: list[tuple[int, str, bool]], rows: int) -> None:
@@ -233,8 +297,11 @@ def _reason(error_type: str, fields: int) -> str:
     }.get(error_type, f"line that cannot be read ({error_type.lower()})")
 
 
-def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
-    return connection.execute(f"SELECT count(*) FROM raw.{name}").fetchone()[0]
+def _rows(connection: duckdb.DuckDBPyConnection, file: InputFile, bad_lines: int) -> int:
+    """Return the sound rows of a file; where only some of them are kept, by its lines."""
+    if file.table.keep:
+        return file.lines - 1 - bad_lines
+    return connection.execute(f"SELECT count(*) FROM raw.{file.table.name}").fetchone()[0]
 
 
 def _literal(path: Path) -> str:
