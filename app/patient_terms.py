@@ -1,8 +1,10 @@
 """What a patient can be found by: the rows of the patient index, read from a cohort."""
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import chain, groupby
 
+from engine.patient_index import Term
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
 from engine.terminology import atc
@@ -11,7 +13,12 @@ LEADING = 3  # diagnoses of the latest visit that stand in the table of patients
 
 
 def rows(cohort: Cohort) -> Iterator[dict]:
-    """Yield one dict a patient, as `PatientIndex.build` takes them."""
+    """Yield one dict a patient, as `PatientIndex.build` takes them, in one pass over the visits."""
+
+    @cache  # a code is met a thousand times
+    def diagnosis(code: str) -> Term:
+        return "diagnosis", cohort.title("diagnosis", code), code.split(":", 1)[-1]
+
     for patient_id, stays in groupby(cohort.all_visits(), key=lambda visit: visit.patient_id):
         visits = list(stays)
         latest = visits[-1]
@@ -22,18 +29,22 @@ def rows(cohort: Cohort) -> Iterator[dict]:
             "visits": len(visits),
             "last_admission": f"{latest.admit_time:%Y-%m-%d}",
             "leading_diagnoses": "; ".join(
-                cohort.title("diagnosis", code) for code in latest.diagnoses[:LEADING]
+                name for _, name, _ in map(diagnosis, latest.diagnoses[:LEADING])
             ),
             "split": cohort.split_of(patient_id),
-            "terms": list(_terms(cohort, visits)),
+            "terms": list(_terms(visits, diagnosis)),
         }
 
 
-def _terms(cohort: Cohort, visits: list[Visit]) -> Iterator[tuple[str, str, str]]:
-    for visit in visits:
-        for code in visit.diagnoses:
-            yield "diagnosis", cohort.title("diagnosis", code), code.split(":", 1)[-1]
-        for group in visit.medications:
-            yield "medication group", atc.name(group), group
-        for drug in visit.drugs:
-            yield "drug", drug, ""
+def _terms(visits: list[Visit], diagnosis: Callable[[str], Term]) -> Iterator[Term]:
+    """Yield what any of a patient's visits names, each once."""
+    for code in _distinct(visit.diagnoses for visit in visits):
+        yield diagnosis(code)
+    for group in _distinct(visit.medications for visit in visits):
+        yield "medication group", atc.name(group), group
+    for drug in _distinct(visit.drugs for visit in visits):
+        yield "drug", drug, ""
+
+
+def _distinct(lists: Iterator[tuple[str, ...]]) -> dict[str, None]:
+    return dict.fromkeys(chain.from_iterable(lists))

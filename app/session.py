@@ -12,9 +12,9 @@ import streamlit as st
 from app import patient_terms
 from app.widgets import notice
 from engine.errors import WorkbenchError
+from engine.patient_index import PatientIndex
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
-from engine.store import PatientIndex
 
 PROJECT = Path(__file__).resolve().parent.parent
 logger = logging.getLogger("workbench.app")

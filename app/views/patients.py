@@ -8,7 +8,7 @@ import streamlit as st
 from app import session, style
 from app.widgets import notice
 from app.widgets.patient_header import SEX
-from engine.store import ORDERS
+from engine.patient_index import ORDERS
 
 PAGE_SIZE = 25
 DEFAULT_ORDER = "patient"

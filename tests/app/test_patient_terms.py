@@ -3,8 +3,8 @@
 import pytest
 
 from app import patient_terms
+from engine.patient_index import PatientIndex
 from engine.records.cohort import Cohort
-from engine.store import PatientIndex
 from engine.terminology import atc
 
 
