@@ -26,6 +26,7 @@ def main() -> None:
         [
             st.Page("views/patients.py", title="Patients", icon=":material/groups:", default=True),
             st.Page("views/recommend.py", title="Recommend", icon=":material/prescriptions:"),
+            st.Page("views/quality.py", title="Data", icon=":material/fact_check:"),
         ],
         position="top",
     )

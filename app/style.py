@@ -5,11 +5,8 @@ from html import escape
 import plotly.graph_objects as go
 import streamlit as st
 
-INK = "#1b2733"
-MUTED = "#5b6b7a"
-LINE = "#d5dee3"
-SURFACE = "#f3f7f8"
-PRIMARY = "#0b6e75"
+from engine.palette import FONT, INK, LINE, MUTED, PRIMARY, SURFACE
+
 PAST = "#9fb6c1"
 LATER = "#d3dde3"
 
@@ -28,8 +25,6 @@ AGREEMENT_LABEL = {
     "neither": "Neither, but given last time",
     "waiting": "The student; no answer of the teacher yet",
 }
-
-FONT = "'Source Sans', 'Source Sans Pro', sans-serif"
 
 _CSS = f"""<style>
 .block-container, [data-testid="stMainBlockContainer"] {{ max-width: 1560px;
