@@ -1,6 +1,7 @@
 # make run     set up once, then start the app
 # make test    set up once, then run every test
 # make lint    style and format check
+# make bench   time and memory at the size of MIMIC-IV (some minutes, 4 GB of disk)
 
 PORT ?= 8501
 COHORT ?= data/sample
@@ -23,7 +24,7 @@ ifeq ($(abspath $(COHORT)),$(abspath data/sample))
 NEEDED := $(SAMPLE)
 endif
 
-.PHONY: run test lint clean
+.PHONY: run test lint bench clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED) $(BASE) $(NEEDED)
@@ -37,6 +38,9 @@ test: .venv/installed-dev $(BASE) $(SAMPLE)
 
 lint: .venv/installed-dev
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check .
+
+bench: $(INSTALLED)
+	@$(VENV)/python -m bench ingest --patients 300000
 
 clean:
 	rm -rf .venv data/sample pretrained/base

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import __main__ as bench
 from engine.cli import build_parser, main
 from engine.config import save_recipe
 from engine.records.cohort import Cohort
@@ -16,6 +17,7 @@ from sample_data import generate
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "sample_data" / "README.md", ROOT / "CONTRIBUTING.md"]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 
 
 def documented_commands() -> list[str]:
@@ -72,6 +74,13 @@ def test_the_generator_is_in_the_readme_and_takes_its_options(tmp_path):
     assert "sample_data.generate OUT --patients N --seed S" in README
     generate.main([str(tmp_path / "out"), "--patients", "5", "--seed", "1"])
     assert (tmp_path / "out" / "patients.csv.gz").exists()
+
+
+def test_every_benchmark_is_in_the_readme_and_takes_its_options():
+    parser = bench.build_parser()
+    rows = re.findall(r"^\| `bench ([^`]+)`", README, re.MULTILINE)
+    parsed = [parser.parse_args(shlex.split(row.replace(" N", " 9"))) for row in rows]
+    assert {command.command for command in parsed} == set(bench.BENCHMARKS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
