@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(funnel.as_text())
     print(f"\ncohort written to {arguments.cohort_dir}")
+    print(f"quality report: {arguments.cohort_dir / 'quality.html'}")
     return 0
 
 

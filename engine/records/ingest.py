@@ -3,7 +3,8 @@
     python -m engine ingest SOURCE INPUT_DIR COHORT_DIR
 
 Files written: patients.parquet, visits.parquet, vocabulary.json, splits.json, titles.json and
-manifest.json. The same input and options give the same bytes.
+manifest.json; beside them quality.json and quality.html, which say how good the data are. The same
+input and options give the same bytes.
 """
 
 import hashlib
@@ -20,7 +21,16 @@ from tqdm import tqdm
 import engine
 from engine.errors import WorkbenchError
 from engine.files import sha256, whole_folder
-from engine.records import assemble, medications, mimic_iii, mimic_iv, omop, tables
+from engine.records import (
+    assemble,
+    medications,
+    mimic_iii,
+    mimic_iv,
+    omop,
+    quality,
+    quality_report,
+    tables,
+)
 from engine.records.cohort import FILES, FORMAT
 from engine.records.funnel import Funnel
 from engine.records.options import VOCABULARIES, IngestOptions
@@ -91,7 +101,7 @@ def build(
 ) -> Funnel:
     """Read, assemble and write all files of a cohort but the manifest."""
     bad_lines: dict[str, dict[str, int]] = {}
-    steps = 6 + len(source.tables)
+    steps = 7 + len(source.tables)
     with tqdm(
         total=steps, unit="step", disable=None, bar_format="{desc:<28}{bar} {elapsed}"
     ) as bar:
@@ -122,6 +132,8 @@ def build(
         write_vocabulary(connection, folder, options)
         step("writing the cohort")
         write_tables(connection, folder)
+        step("judging the quality")
+        write_quality(connection, source, folder, options, funnel)
     return funnel
 
 
@@ -137,6 +149,8 @@ def count(
         name = getattr(source, place).table
         counts[place] = assemble.count(connection, place, name, bad_lines.get(name, {}))
     for place in ("admissions", *assemble.COUNTED):  # without admissions the rest is lost as well
+        if place == "procedures" and assemble.NOT_ICD in counts[place].dropped:
+            continue  # they are in another vocabulary, such as CPT4: no sign of a wrong export
         if counts[place].read and not counts[place].kept:
             reason, rows = max(counts[place].dropped.items(), key=lambda dropped: dropped[1])
             raise WorkbenchError(
@@ -213,6 +227,20 @@ def write_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     )
 
 
+def write_quality(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    folder: Path,
+    options: IngestOptions,
+    funnel: Funnel,
+) -> None:
+    """Write the quality report; it is no part of what a model learns from."""
+    vocabulary = Vocabulary.load(folder / "vocabulary.json")
+    titles = json.loads((folder / "titles.json").read_text(encoding="utf-8"))
+    facts = quality.facts(connection, funnel, vocabulary, titles, source.name, options)
+    quality_report.write(folder, facts)
+
+
 def write_manifest(
     folder: Path,
     source: Source,
@@ -244,6 +272,7 @@ def write_manifest(
         "fingerprint": hashlib.sha256(
             "".join(f"{name} {digest}\n" for name, digest in sorted(sums.items())).encode()
         ).hexdigest(),
+        "report": {name: sha256(folder / name) for name in quality_report.FILES},
     }
     _write_json(folder / "manifest.json", manifest)
 
@@ -257,7 +286,7 @@ def refuse_overwrite(cohort_dir: Path, force: bool) -> None:
     there = {path.name for path in cohort_dir.iterdir()}
     if not there:
         return
-    if there - {*FILES, "manifest.json"} or "manifest.json" not in there:
+    if there - {*FILES, *quality_report.FILES, "manifest.json"} or "manifest.json" not in there:
         raise WorkbenchError(
             f"{cohort_dir}: is not empty and is not a cohort; name a new folder for the cohort"
         )
