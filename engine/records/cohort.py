@@ -157,13 +157,7 @@ class Cohort:
 
     def _rows(self, wanted: pyarrow.dataset.Expression | None) -> Iterator[dict]:
         """Yield visits as they stand in visits.parquet, which is sorted by patient and time."""
-        path = self.folder / "visits.parquet"
-        try:
-            visits = pyarrow.dataset.dataset(path, format="parquet")
-            table = visits.to_table(columns=list(COLUMNS), filter=wanted)
-        except (pyarrow.ArrowException, OSError, KeyError) as error:
-            raise WorkbenchError(f"{path}: is damaged; ingest the cohort again") from error
-        for batch in table.to_batches(max_chunksize=4096):
+        for batch in self._batches(wanted):
             columns = {name: batch.column(name).to_pylist() for name in COLUMNS}
             # Codes and profile values repeat over and over: one text in memory each.
             for name in SHARED:
@@ -172,6 +166,17 @@ class Cohort:
                 columns[name] = [tuple(map(sys.intern, values)) for values in columns[name]]
             for values in zip(*columns.values(), strict=True):
                 yield dict(zip(COLUMNS, values, strict=True))
+
+    def _batches(self, wanted: pyarrow.dataset.Expression | None) -> Iterator[pyarrow.RecordBatch]:
+        """Yield the file piece by piece, in its order: it may be larger than the memory."""
+        path = self.folder / "visits.parquet"
+        try:
+            visits = pyarrow.dataset.dataset(path, format="parquet")
+            yield from visits.to_batches(
+                columns=list(COLUMNS), filter=wanted, batch_size=4096, batch_readahead=4
+            )
+        except (pyarrow.ArrowException, OSError, KeyError) as error:
+            raise WorkbenchError(f"{path}: is damaged; ingest the cohort again") from error
 
 
 def _read_json(path: Path) -> dict:
