@@ -52,15 +52,16 @@ def patient_index(cohort: Cohort) -> PatientIndex:
     """Return the index of a cohort; build it first, with a progress bar, where it is missing."""
     index = PatientIndex(data_folder() / "workbench.sqlite", cohort.fingerprint)
     if not index.is_built():
-        total = max(len(cohort.patient_ids()), 1)
+        total = max(len(cohort.splits), 1)
+        step = max(total // 200, 1)  # a bar need not be redrawn for every patient
         bar = st.progress(0.0, text="Indexing the patients of this cohort, once …")
+
+        def show(done: int) -> None:
+            if done % step == 0 or done == total:
+                bar.progress(min(done / total, 1.0), text=_count(done, total))
+
         try:
-            index.build(
-                patient_terms.rows(cohort),
-                lambda done: (
-                    done % 50 or bar.progress(min(done / total, 1.0), text=_count(done, total))
-                ),
-            )
+            index.build(patient_terms.rows(cohort), show)
         finally:
             bar.empty()
     return index
@@ -151,4 +152,6 @@ def _stamp(folder: Path) -> tuple:
 
 
 def _count(done: int, total: int) -> str:
+    if done == total:
+        return "Indexing the patients of this cohort, once … writing"
     return f"Indexing the patients of this cohort, once … {done:,} of {total:,}"

@@ -257,13 +257,17 @@ class PatientIndex:
     def _with_id(self, database: Database, start: str) -> np.ndarray:
         """Return whose id begins so: neighbours in the order of ids."""
         by_id = self._array(database, "order", "patient", np.uint32)
-        before = f"SELECT count(*) FROM {self._patients} WHERE patient_id < ?"
-        first, last = (
-            database.execute(before, [bound]).fetchone()[0]
-            for bound in (start, start + LAST_CHARACTER)
+        query = (
+            f"SELECT number FROM {self._patients} WHERE patient_id >= ? ORDER BY patient_id LIMIT 1"
         )
+
+        def place(bound: str) -> int:
+            """Return how many ids stand before a bound; found, not counted: that would be slow."""
+            row = database.execute(query, [bound]).fetchone()
+            return int(np.flatnonzero(by_id == row[0])[0]) if row else len(by_id)
+
         members = np.zeros(len(by_id), bool)
-        members[by_id[first:last]] = True
+        members[by_id[place(start) : place(start + LAST_CHARACTER)]] = True
         return members
 
     def _things(
