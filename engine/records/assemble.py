@@ -124,6 +124,7 @@ SELECT DISTINCT '9:' || as_code(code) FROM source.diagnoses
 WHERE as_identifier(version) = '9' AND as_code(code) IS NOT NULL
 """
 
+NOT_ICD = "ICD version is not 9 or 10"
 CODES = """
 CREATE TABLE checked_{kind} AS
 WITH entry AS (
@@ -134,7 +135,7 @@ WITH entry AS (
 judged AS (
     SELECT entry.visit_id, sequence, coalesce(icd10, written) AS code, written, CASE {no_place}
             WHEN code IS NULL THEN 'no code'
-            WHEN version IS NULL OR version NOT IN ('9', '10') THEN 'ICD version is not 9 or 10'
+            WHEN version IS NULL OR version NOT IN ('9', '10') THEN '{not_icd}'
         END AS fault
     FROM (SELECT *, version || ':' || code AS written FROM entry) AS entry
     LEFT JOIN admissions_by_id AS admission USING (visit_id)
@@ -209,7 +210,7 @@ def codes(connection: duckdb.DuckDBPyConnection, kind: str, options: IngestOptio
         f"{kind}_crosswalk",
         {"icd9": [pair[0] for pair in pairs], "icd10": [pair[1] for pair in pairs]},
     )
-    connection.execute(CODES.format(kind=kind, no_place=NO_PLACE))
+    connection.execute(CODES.format(kind=kind, no_place=NO_PLACE, not_icd=NOT_ICD))
 
 
 def visits(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> None:

@@ -326,21 +326,22 @@ SOURCE = Source(
         "procedure_occurrence",
         _codes("procedure", PROCEDURE_VOCABULARIES, start="procedure", primary="true"),
     ),
-    # The finest ATC level that the drug reaches. A time of midnight is how the model writes that
-    # only the date is known.
+    # The finest ATC classes above the drug: the fifth level, else the fourth or third. A time of
+    # midnight is how the model writes that only the date is known.
     prescriptions=Reading(
         "drug_exposure",
         f"""
         WITH {CONCEPT}, {_records("drug_exposure", "drug_exposure_start")},
         ancestor AS (
-            SELECT TRY_CAST(descendant_concept_id AS BIGINT) AS drug, code, class,
-                   max(class) OVER (PARTITION BY drug) AS finest
+            SELECT DISTINCT TRY_CAST(descendant_concept_id AS BIGINT) AS drug, code
             FROM raw.concept_ancestor
             JOIN concept ON id = TRY_CAST(ancestor_concept_id AS BIGINT)
             WHERE vocabulary = 'ATC' AND class IN ('ATC 3rd', 'ATC 4th', 'ATC 5th')),
         atc AS (
-            SELECT drug, string_agg(DISTINCT code, ' ' ORDER BY code) AS codes
-            FROM ancestor WHERE class = finest GROUP BY drug)
+            SELECT drug, string_agg(code, ' ' ORDER BY code) AS codes
+            FROM ancestor ANTI JOIN (FROM ancestor) AS finer ON finer.drug = ancestor.drug
+                AND finer.code <> ancestor.code AND starts_with(finer.code, ancestor.code)
+            GROUP BY drug)
         SELECT person_id AS patient_id, visit_id,
                coalesce(exposed.name, as_text(drug_source_value)) AS drug,
                coalesce(regexp_replace(administered.name, '(?i) route$', ''),
