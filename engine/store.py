@@ -10,7 +10,6 @@ import sqlite_utils
 from engine.errors import WorkbenchError
 
 LOCK_TIMEOUT = 60  # seconds a writer waits for another one
-MAPPED = 4 << 30  # bytes of the file that are read through the memory map, without copies
 
 
 @contextmanager
@@ -31,7 +30,6 @@ def opened(path: Path) -> Iterator[sqlite_utils.Database]:
             "choose a writable folder with WORKBENCH_DATA."
         ) from error
     try:
-        connection.execute(f"PRAGMA mmap_size = {MAPPED}")
         database = sqlite_utils.Database(connection)
         database.enable_wal()
         yield database

@@ -2,9 +2,11 @@
 
 import random
 import re
+import sqlite3
 
 import pytest
 
+from engine import patient_index
 from engine.errors import WorkbenchError
 from engine.patient_index import KEPT_INDEXES, ORDERS, PatientIndex
 
@@ -195,6 +197,23 @@ def test_only_the_latest_indexes_are_kept(index):
     assert all(other.is_built() for other in later)
     with pytest.raises(WorkbenchError, match="reload the page"):
         index.search("heart")
+
+
+def test_dropped_indexes_leave_no_table_behind(tmp_path):
+    path, counts = tmp_path / "workbench.sqlite", []
+    for number in range(KEPT_INDEXES + 2):
+        PatientIndex(path, f"cohort-{number}").build(PATIENTS)
+        with sqlite3.connect(path) as connection:
+            counts += connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    assert counts[-1] == counts[-2] == counts[-3]
+
+
+def test_an_index_of_an_older_layout_is_built_anew(index, monkeypatch):
+    monkeypatch.setattr(patient_index, "LAYOUT", patient_index.LAYOUT + 1)
+    newer = PatientIndex(index.path, index.fingerprint)
+    assert not newer.is_built()
+    newer.build(PATIENTS)
+    assert ids(newer, "kidney") == ["10002", "20001"]
 
 
 def test_a_build_that_fails_leaves_no_index(tmp_path):
