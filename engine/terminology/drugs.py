@@ -8,6 +8,7 @@ pattern (`data/patterns.yaml`), a name we know as written (`data/ingredients.csv
 `data/brands.csv`), or a combination of names we know?
 Of an ingredient's codes those that fit the route are kept. No spelling is guessed: names one
 letter apart are different drugs, so an unknown name stays unmapped.
+ATC codes that a row already brings (by its NDC, or from its source) win over the name.
 """
 
 import csv
@@ -16,11 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import yaml
 
-from engine.terminology import names, routes
+from engine.terminology import atc, names, routes
 
 _DATA = Path(__file__).parent / "data"
 # Below this length the start of a cut-off name ("Propra") fits too many drugs.
@@ -43,29 +45,56 @@ class DrugMatch:
     ingredient: str | None = None
 
 
-def match(drug: str, route: str | None = None, drug_type: str | None = None) -> DrugMatch:
+def match(
+    drug: str,
+    route: str | None = None,
+    drug_type: str | None = None,
+    codes: tuple[str, ...] = (),
+) -> DrugMatch:
     """Map one written name.
 
     drug_type is MIMIC's MAIN, BASE or ADDITIVE; without it a row counts as MAIN. A missing
     route means the form in the name, else the ingredient's systemic code.
+
+    codes are ATC codes of four to seven characters that are known for the row. A name that is
+    no drug stays none. Otherwise the groups that codes and name have in common are kept, and if
+    there is none, those of the codes that fit the route (all, if none does). A code of no group
+    we know is ignored.
     """
-    return _match((drug or "")[:_LONGEST_TEXT], route, drug_type)
+    return _match((drug or "")[:_LONGEST_TEXT], route, drug_type, tuple(codes))
 
 
 @lru_cache(maxsize=200_000)
-def _match(drug: str, route: str | None, drug_type: str | None) -> DrugMatch:
+def _match(
+    drug: str, route: str | None, drug_type: str | None, codes: tuple[str, ...]
+) -> DrugMatch:
     text = names.plain(drug)
-    if not text:
-        return DrugMatch((), "unmapped", "empty name")
     where = routes.classify(route, text)
     for rule in _non_drug_rules():
-        if rule.applies(text, where, drug_type):
+        if text and rule.applies(text, where, drug_type):
             return DrugMatch((), "non_drug", f"{rule.kind}: {rule.why}")
+    named = _by_name(drug, text, where)
+    known = tuple(code for code in codes if code[:4] in _known_groups())
+    return _by_codes(known, where, named) if known else named
+
+
+def _by_codes(codes: tuple[str, ...], where: tuple[str, ...], named: DrugMatch) -> DrugMatch:
+    if agreed := {code[:4] for code in codes}.intersection(named.groups):
+        rule = f"code and name; route {where[0]}"
+        return DrugMatch(tuple(sorted(agreed)), "mapped", rule, named.ingredient)
+    fitting = _fitting(tuple(Code(code, _routes_of(code)) for code in codes), where) or codes
+    groups = tuple(sorted({code[:4] for code in fitting}))
+    return DrugMatch(groups, "mapped", f"code; route {where[0]}")
+
+
+def _by_name(drug: str, text: str, where: tuple[str, ...]) -> DrugMatch:
+    if not text:
+        return DrugMatch((), "unmapped", "empty name")
     ingredients, how = _ingredients(drug, text)
     if not ingredients:
         return DrugMatch((), "unmapped", "no known ingredient in the name")
     products = _products(ingredients)
-    codes = [code for name in products for code in _fitting(_table()[name], where)]
+    codes = [code for name in products for code in codes_on_route(name, where)]
     groups = tuple(sorted({code[:4] for code in codes}))
     return DrugMatch(groups, "mapped", f"{how}; route {where[0]}", " + ".join(products))
 
@@ -155,11 +184,26 @@ def _products(ingredients: tuple[str, ...]) -> list[str]:
     return products + [name for name in ingredients if name in left and name in _table()]
 
 
+def codes_on_route(ingredient: str, where: tuple[str, ...]) -> list[str]:
+    """The ATC codes of an ingredient of the table on a route as `routes.classify` reads it; its
+    first code where none fits."""
+    codes = _table()[ingredient]
+    return _fitting(codes, where) or [codes[0].atc]
+
+
 def _fitting(codes: tuple["Code", ...], where: tuple[str, ...]) -> list[str]:
+    """The codes of the narrowest class that has some, else the general ones."""
     for place in where:
         if fitting := [code.atc for code in codes if place in code.routes]:
             return fitting
-    return [code.atc for code in codes if not code.routes] or [codes[0].atc]
+    return [code.atc for code in codes if not code.routes]
+
+
+@cache
+def _routes_of(code: str) -> frozenset[str]:
+    """The routes of a code from elsewhere: those our table has for it, else its group's own."""
+    held = [known.routes for codes in _table().values() for known in codes if known.atc == code]
+    return frozenset().union(*held) if held and all(held) else routes.of_atc(code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +230,16 @@ class NonDrugRule:
         if self.routes and not self.routes.intersection(where):
             return False
         return self.pattern.search(text) is not None
+
+
+def ingredients() -> MappingProxyType[str, tuple[Code, ...]]:
+    """Every ingredient of the table with its codes."""
+    return MappingProxyType(_table())
+
+
+def written_names() -> MappingProxyType[str, str]:
+    """Every name we know, in plain form, with its ingredient."""
+    return MappingProxyType(_written())
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -223,6 +277,11 @@ def _written() -> dict[str, str]:
     known |= {names.plain(name): name for name in _table()}
     known |= {names.plain(row["written"]): row["ingredient"] for row in _rows("brands.csv")}
     return known
+
+
+@cache
+def _known_groups() -> frozenset[str]:
+    return frozenset(atc.groups())
 
 
 @cache

@@ -27,6 +27,14 @@ def known(route: str) -> bool:
     return " ".join(route.upper().split()) in _routes()
 
 
+def of_atc(code: str) -> frozenset[str]:
+    """The classes that an ATC code's group is meant for; empty for a systemic one."""
+    groups = _content()["groups"]
+    return frozenset(
+        place for group, places in groups.items() if code.startswith(group) for place in places
+    )
+
+
 @cache
 def _content() -> dict:
     return yaml.safe_load(_FILE.read_text(encoding="utf-8"))
