@@ -13,6 +13,7 @@ from engine.cli import build_parser, main
 from engine.config import save_recipe
 from engine.records.cohort import Cohort
 from sample_data import generate
+from tests.rrf import write_rrf
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,6 +46,8 @@ def stand_ins(tiny_cohort, tiny_pair, tiny_recipe, sample_tables, tmp_path):
         "FILE": recipe,
         "recipes/full.yaml": recipe,
         "runs/hospital": fresh,
+        "RRF_DIR": write_rrf(tmp_path / "rrf"),
+        "TEXT_OR_CODE": "aspirin",
     }
 
 
@@ -58,6 +61,8 @@ def test_a_documented_command_runs(command, stand_ins, tmp_path, tiny_run, tiny_
         stand_ins |= {"DIR": run, "data/hospital": tiny_cohort}
     if words[0] == "ingest":
         stand_ins["data/hospital"] = tmp_path / "hospital"
+    if words[0] == "terminology":
+        stand_ins["FILE"] = tmp_path / "rxnorm.sqlite"
     if words[0] == "evaluate":
         stand_ins["FILE"] = tmp_path / "report.json"
     assert main([str(stand_ins.get(word, word)) for word in words]) == 0

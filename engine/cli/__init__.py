@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.errors import WorkbenchError
 
-COMMAND_GROUPS = ("base_model", "ingest", "prompt", "train", "evaluate", "recommend")
+COMMAND_GROUPS = ("base_model", "ingest", "terminology", "prompt", "train", "evaluate", "recommend")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -22,6 +22,12 @@ def groups() -> MappingProxyType[str, str]:
     return MappingProxyType({code: text for code, text in _names().items() if len(code) == 4})
 
 
+def below(code: str) -> list[str]:
+    """The codes of the groups directly under a first- or second-level group, sorted."""
+    length = {1: 3, 3: 4}.get(len(code))
+    return sorted(one for one in _names() if len(one) == length and one.startswith(code))
+
+
 @cache
 def _names() -> dict[str, str]:
     with _FILE.open(encoding="utf-8", newline="") as lines:

@@ -17,7 +17,9 @@ _SHORTEST = 7
 
 def spellings(text: str) -> tuple[str, ...]:
     """The 11-digit codes that a written NDC may stand for; () when it is none ("0", "")."""
-    written = re.sub(r"\.0+$", "", text.strip()).replace("*", "0")
+    written = text.strip().replace("*", "0")
+    if "." in written:  # read as a number by a spreadsheet
+        written = re.sub(r"\.0+$", "", written)
     found = _hyphened(written) if "-" in written else _plain(written)
     return tuple(code for code in dict.fromkeys(found) if code.strip("0"))
 

@@ -48,7 +48,7 @@ _WHICH_FILES = (
     "give the folder rrf of the full RxNorm release (not the Prescribable Content, which has no "
     "ATC codes) from https://www.nlm.nih.gov/research/umls/rxnorm, free with a UMLS licence"
 )
-_HOW_TO_BUILD = "build it with: python -m engine terminology rxnorm RRF_DIR --output FILE"
+HOW_TO_BUILD = "build it with: python -m engine terminology rxnorm RRF_DIR --output FILE"
 
 _STAGING = """
 CREATE TEMP TABLE atom (rxcui INTEGER, tty TEXT, name TEXT, active INTEGER);
@@ -189,9 +189,9 @@ class DrugMap:
     def open(cls, path: Path) -> "DrugMap":
         """Open a map; WorkbenchError when the file is none."""
         if not path.is_file():
-            raise WorkbenchError(f"{path}: not found; {_HOW_TO_BUILD}")
+            raise WorkbenchError(f"{path}: not found; {HOW_TO_BUILD}")
         if not _is_map(path):
-            raise WorkbenchError(f"{path}: is no drug map of this version; {_HOW_TO_BUILD}")
+            raise WorkbenchError(f"{path}: is no drug map of this version; {HOW_TO_BUILD}")
         address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         return cls(path, sqlite3.connect(address, uri=True, check_same_thread=False))
 
@@ -341,6 +341,7 @@ def _lines(
     RRF has no header and no quoting: a quotation mark is a character like any other.
     """
     fields = _FIELDS[path.name.upper()]
+    first, second = marks[0], marks[-1]
     number = 0
     with path.open("rb") as file:
         while lines := file.readlines(_CHUNK):
@@ -352,7 +353,7 @@ def _lines(
                         f"{path}: line {number} has {line.count(b'|')} fields that end in |, "
                         f"expected {fields}; copy the file again from the RxNorm release"
                     )
-                if any(mark in line for mark in marks):
+                if first in line or second in line:
                     yield number, line.decode().split("|")
             progress(sum(map(len, lines)))
 
