@@ -9,6 +9,7 @@ import codecs
 import csv
 import gzip
 import hashlib
+import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import BinaryIO
 import duckdb
 
 from engine.errors import WorkbenchError
-from engine.records import parquet
+from engine.records import parquet, row_length
 from engine.records.source import Table
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -32,7 +33,7 @@ BAD_SHARE = 0.01
 # Line number, what is wrong with it, and whether it took following lines into an open quotation.
 BAD_LINES_FOUND = """
 SELECT line, min(error_type::VARCHAR),
-       bool_or(error_type::VARCHAR = 'UNQUOTED VALUE'
+       bool_or(error_type::VARCHAR IN ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')
                AND contains(trim(csv_line, E'\\r\\n'), E'\\n'))
 FROM reject_errors GROUP BY line ORDER BY line
 """
@@ -80,19 +81,24 @@ def check(table: Table, path: Path, progress: Callable[[int], None]) -> InputFil
     """Read a file from end to end once, in bounded memory, and return it with its header.
 
     `progress` is told the bytes of the file read since the last call. Raises WorkbenchError for
-    an empty file, a cut-off or damaged gzip, bytes that are not UTF-8, another delimiter, a
-    missing or repeated column, and a header without rows unless the table may be empty. Of a
-    Parquet file the layout is checked here; what its pages hold shows when it is loaded.
+    an empty file, a cut-off or damaged gzip, bytes that are not UTF-8, NUL bytes, lines that end
+    with CR alone, a row of more than 12 MB, another delimiter, a missing or repeated column, and
+    a header without rows unless the table may be empty. Of a Parquet file the layout is checked here; what its pages hold shows when it is loaded.
     """
     if _is_parquet(path):
         return _check_parquet(table, path, progress)
     decoder = codecs.getincrementaldecoder("utf-8")()
-    start, line = b"", 1
+    start, line, row = b"", 1, row_length.Guess()
     with path.open("rb") as raw:
-        told = 0
+        told, suspected = 0, False
         for chunk in _chunks(path, raw):
             start += chunk[: max(0, LONGEST_HEADER - len(start))]
             _decode(decoder, chunk, path, line)
+            row.feed(chunk)
+            if row.length > row_length.LONGEST_ROW and not suspected:
+                suspected = True
+                _check_line_ends(path, start)
+                _check_row_length(table, path, start)
             line += chunk.count(b"\n")
             told, last = raw.tell(), told
             progress(told - last)
@@ -102,6 +108,7 @@ def check(table: Table, path: Path, progress: Callable[[int], None]) -> InputFil
     start = start.removeprefix(codecs.BOM_UTF8)
     if not start.strip():
         raise WorkbenchError(f"{path}: the file is empty; export the table again")
+    _check_line_ends(path, start)
     header, delimiter = _header(table, path, start)
     if not start.partition(b"\n")[2].strip() and not table.may_be_empty:
         raise WorkbenchError(f"{path}: has a header but no rows; export the table again")
@@ -141,7 +148,10 @@ def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, in
         ) from error
     bad_lines = connection.execute(BAD_LINES_FOUND).fetchall()
     connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
-    _judge(file, bad_lines, _rows(connection, file, len(bad_lines)))
+    rows = _rows(connection, file, len(bad_lines))
+    if not rows and not bad_lines and not file.table.may_be_empty:
+        raise WorkbenchError(f"{file.path}: has a header but no rows; export the table again")
+    _judge(file, bad_lines, rows)
     reasons: dict[str, int] = {}
     for _, error_type, _ in bad_lines:
         reason = _reason(error_type, len(file.header))
@@ -176,6 +186,9 @@ def _check_parquet(table: Table, path: Path, progress: Callable[[int], None]) ->
 def _load_parquet(connection: duckdb.DuckDBPyConnection, file: InputFile) -> None:
     place = _literal(file.path)
     wanted = (*file.table.columns, *file.table.optional)
+    # DuckDB believes the smallest and largest value that a file notes for a column, which leave out
+    # NaN: it would see none where all other values are equal.
+    connection.execute("SET disabled_optimizers = 'statistics_propagation'")
     try:
         columns = parquet.columns_as_text(connection, place, file.header, wanted)
         connection.execute(
@@ -189,6 +202,8 @@ def _load_parquet(connection: duckdb.DuckDBPyConnection, file: InputFile) -> Non
         raise WorkbenchError(
             f"{file.path}: cannot be read; the file is damaged: copy or export it again"
         ) from error
+    finally:
+        connection.execute("RESET disabled_optimizers")
 
 
 def _where(table: Table) -> str:
@@ -200,6 +215,11 @@ def _tables_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         for name in names:
             if path.name.lower() in {name + suffix for suffix in SUFFIXES}:
+                if not path.is_file():  # opening a pipe would wait for ever
+                    raise WorkbenchError(
+                        f"{path}: is not a file but a folder, a pipe, a device or a link that leads "
+                        "nowhere; put the table there"
+                    )
                 if name in found:
                     raise WorkbenchError(
                         f"{folder}: {found[name].name} and {path.name} are both there; keep one"
@@ -229,7 +249,39 @@ def _chunks(path: Path, raw: BinaryIO) -> Iterator[bytes]:
         ) from error
 
 
+def _check_line_ends(path: Path, start: bytes) -> None:
+    if b"\n" in start:
+        return
+    if b"\r" in start.strip():
+        raise WorkbenchError(
+            f"{path}: lines end with CR alone, as on old Macs; export the table with LF or CRLF"
+        )
+    if len(start) >= LONGEST_HEADER:
+        raise WorkbenchError(
+            f"{path}: the first line is longer than {LONGEST_HEADER >> 10} KB; it should be the "
+            "header: export the table again"
+        )
+
+
+def _check_row_length(table: Table, path: Path, start: bytes) -> None:
+    if table.tabs and b"\t" in start.partition(b"\n")[0]:
+        return  # no quotation marks there
+    with path.open("rb") as raw:
+        line = row_length.first_overlong(_chunks(path, raw))
+    if line:
+        raise WorkbenchError(
+            f"{path}: the row on line {line} is longer than {row_length.LONGEST_ROW >> 20} MB; "
+            "shorten it, or close a quotation mark that it leaves open"
+        )
+
+
 def _decode(decoder, chunk: bytes, path: Path, line: int, final: bool = False) -> None:
+    if b"\0" in chunk:
+        line += chunk[: chunk.index(b"\0")].count(b"\n")
+        raise WorkbenchError(
+            f"{path}: line {line} holds a NUL byte, as damaged and UTF-16 files do; "
+            "export the table as UTF-8"
+        )
     try:
         decoder.decode(chunk, final)
     except UnicodeDecodeError as error:
@@ -242,8 +294,12 @@ def _decode(decoder, chunk: bytes, path: Path, line: int, final: bool = False) -
 
 def _header(table: Table, path: Path, start: bytes) -> tuple[tuple[str, ...], str]:
     """Return the names of the columns and what separates them."""
-    text = start.decode("utf-8", errors="ignore").splitlines()[0]
-    header = tuple(name.strip().lower() for name in next(csv.reader([text]), ()))
+    text = start.decode("utf-8", errors="ignore")
+    names = next(csv.reader(io.StringIO(text, newline="")), ())
+    header = tuple(name.strip().lower() for name in names)
+    text = text.partition("\n")[0].rstrip("\r")
+    if not text.strip():
+        raise WorkbenchError(f"{path}: the first line is blank; it should be the header: remove it")
     for delimiter, spoken in OTHER_DELIMITERS.items():
         if len(header) <= text.count(delimiter) and not set(table.columns) <= set(header):
             if delimiter == "\t" and table.tabs:
@@ -279,6 +335,14 @@ def _judge(file: InputFile, bad_lines: list[tuple[int, str, bool]], rows: int) -
                 f"{file.path}: a quotation mark opened on line {line} is not closed; "
                 "close it, or double the marks inside texts"
             )
+    # A quotation that is left open in a large file can take lines with it that DuckDB never names.
+    unread = file.lines - 2 - rows - len(bad_lines)  # without the header and the end of the file
+    broken = [line for line, error_type, _ in bad_lines if error_type == "UNQUOTED VALUE"]
+    if broken and unread > 0:
+        raise WorkbenchError(
+            f"{file.path}: a quotation mark on line {broken[0]} is out of place, and lines after "
+            "it cannot be told apart; close it, or double the marks inside texts"
+        )
     share = len(bad_lines) / (len(bad_lines) + rows)
     if not rows or (len(bad_lines) >= BAD_LINES and share > BAD_SHARE):
         line, error_type, _ = bad_lines[0]
