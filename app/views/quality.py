@@ -46,7 +46,7 @@ def _draw_head(cohort: Cohort, facts: dict) -> None:
 
 
 def _draw_section(section: quality_report.Section, figures: dict) -> None:
-    st.subheader(section.title, anchor=False)
+    st.header(section.title, anchor=False)
     st.caption(style.literal(section.reading))
     with st.grid(section.columns, min_column_width=NARROWEST[section.columns], gap="medium"):
         for piece in section.pieces:

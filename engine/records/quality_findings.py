@@ -154,8 +154,8 @@ def cards(facts: dict) -> list[Card]:
         Card(
             "Typical visit",
             _days(facts["stays"]["median"]),
-            f"{medians['diagnoses']} diagnoses, {medians['procedures']} procedures, "
-            f"{medians['medications']} medication groups (medians)",
+            "medians: "
+            + ", ".join(f"{PLURALS[kind]} {median}" for kind, median in medians.items()),
         ),
         Card(
             "Typical age",
@@ -279,7 +279,7 @@ def _versions(facts: dict):
         yield Notice(
             f"Diagnoses come in two versions of the code: {share(nine, nine + ten)} in ICD-9 and "
             f"{share(ten, nine + ten)} in ICD-10. The same illness then has two codes, unless the "
-            "older one is translated when the cohort is made (--icd10).",
+            "older one is translated when the cohort is made.",
             look=False,
         )
 
