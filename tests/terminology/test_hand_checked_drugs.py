@@ -1,7 +1,8 @@
 """Drug names judged by hand against the WHO's ATC index, before asking the matcher.
 
-`hand_checked_drugs.csv` holds two random samples of 200 names of the two MIMIC demos. They were
-drawn so, and `test_the_samples_are_drawn_by_chance` draws them again:
+`hand_checked_drugs.csv` holds two random samples of 200 names of the MIMIC-III and MIMIC-IV
+Clinical Database Demos (PhysioNet, Open Database License). They were drawn so, and
+`test_the_samples_are_drawn_by_chance` draws them again:
 
     names = sorted(distinct `drug` of both prescription tables together)
     first = random.Random(2024).sample(names, 200)
@@ -10,6 +11,11 @@ drawn so, and `test_the_samples_are_drawn_by_chance` draws them again:
 each with its most frequent (route, drug_type), ties in alphabetical order. `expected` is the set of
 groups, or "non-drug"; where the index or the use of a drug leaves room, " | " separates the
 answers that count as right and `reason` says why. The first answer is the preferred one.
+
+Judged before the first comparison, 200 of 200 were right in either sample; the preferred answer was
+met by 198 and 199. The tables were made with these demos at hand, so this says little of other
+hospitals: of 327 names of other formularies 272 were right at the first comparison, and nearly all
+others unknown rather than wrong.
 
 `formulary_names.csv` holds names as other hospitals write them, none taken from the demos;
 `drugs_by_route.csv` ingredients with several codes, resolved by route and form.
