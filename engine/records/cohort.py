@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow
 import pyarrow.dataset
+import pyarrow.parquet
 
 from engine.errors import WorkbenchError
 from engine.records.schema import Visit
@@ -21,6 +22,7 @@ from engine.terminology import icd
 
 FORMAT = 2  # of the folder; raised when its files change their meaning
 FILES = ("patients.parquet", "visits.parquet", "vocabulary.json", "splits.json", "titles.json")
+BATCH = 4096  # visits that are read at a time
 COLUMNS = tuple(field.name for field in fields(Visit) if field.name != "history")
 LISTS = ("diagnoses", "procedures", "medications", "drugs")
 SHARED = (
@@ -171,10 +173,13 @@ class Cohort:
         """Yield the file piece by piece, in its order: it may be larger than the memory."""
         path = self.folder / "visits.parquet"
         try:
-            visits = pyarrow.dataset.dataset(path, format="parquet")
-            yield from visits.to_batches(
-                columns=list(COLUMNS), filter=wanted, batch_size=4096, batch_readahead=4
-            )
+            if wanted is None:  # a dataset reads far ahead of whoever takes long over a visit
+                with pyarrow.parquet.ParquetFile(path) as visits:
+                    for batch in visits.iter_batches(BATCH, columns=list(COLUMNS)):
+                        yield batch.select(COLUMNS)  # fails for a column that is missing
+            else:
+                visits = pyarrow.dataset.dataset(path, format="parquet")
+                yield from visits.to_batches(columns=list(COLUMNS), filter=wanted)
         except (pyarrow.ArrowException, OSError, KeyError) as error:
             raise WorkbenchError(f"{path}: is damaged; ingest the cohort again") from error
 
