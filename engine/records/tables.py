@@ -196,8 +196,8 @@ def _load_parquet(connection: duckdb.DuckDBPyConnection, file: InputFile) -> Non
             f"FROM read_parquet(?, binary_as_string = true)){_where(file.table)}",
             [place],
         )
-    except duckdb.OutOfMemoryException:
-        raise
+    except (duckdb.OutOfMemoryException, duckdb.IOException):
+        raise  # this machine's trouble, not the file's
     except duckdb.Error as error:
         raise WorkbenchError(
             f"{file.path}: cannot be read; the file is damaged: copy or export it again"
