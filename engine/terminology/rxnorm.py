@@ -172,6 +172,11 @@ def build(rrf_dir: Path, path: Path) -> dict[str, int]:
         finally:
             connection.close()
         building.replace(path)
+    except sqlite3.OperationalError as error:  # a full disk, most likely
+        raise WorkbenchError(
+            f"{path}: cannot be written ({error}); make room there and in the "
+            "system's temporary folder"
+        ) from error
     finally:
         building.unlink(missing_ok=True)
     return counts
@@ -191,7 +196,7 @@ class DrugMap:
         if not path.is_file():
             raise WorkbenchError(f"{path}: not found; {HOW_TO_BUILD}")
         if not _is_map(path):
-            raise WorkbenchError(f"{path}: is no drug map of this version; {HOW_TO_BUILD}")
+            raise WorkbenchError(f"{path}: is no whole drug map of this version; {HOW_TO_BUILD}")
         address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         return cls(path, sqlite3.connect(address, uri=True, check_same_thread=False))
 
@@ -214,12 +219,15 @@ class DrugMap:
         return known[0] if len({entry.codes for entry in known}) == 1 else None
 
     def _entry(self, code: str) -> NdcEntry | None:
-        with self._one_at_a_time:
-            row = self._connection.execute(
-                "SELECT rxcui, name, ingredients, atc_codes FROM ndc JOIN product USING (rxcui) "
-                "WHERE ndc = ?",
-                [code],
-            ).fetchone()
+        try:
+            with self._one_at_a_time:
+                row = self._connection.execute(
+                    "SELECT rxcui, name, ingredients, atc_codes "
+                    "FROM ndc JOIN product USING (rxcui) WHERE ndc = ?",
+                    [code],
+                ).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise WorkbenchError(f"{self.path}: is damaged; {HOW_TO_BUILD}") from error
         if row is None:
             return None
         rxcui, name, ingredients, codes = row
@@ -246,14 +254,15 @@ def _may_replace(path: Path) -> None:
 
 
 def _is_map(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(100)
-    except IsADirectoryError:
+    """Whether the header is that of a whole map (https://www.sqlite.org/fileformat.html)."""
+    if not path.is_file():
         return False
-    # Where SQLite keeps user_version and application_id: https://www.sqlite.org/fileformat.html
+    with path.open("rb") as file:
+        head = file.read(100)
     marks = (int.from_bytes(head[60:64]), int.from_bytes(head[68:72]))
-    return head.startswith(b"SQLite format 3\0") and marks == (_VERSION, _APPLICATION)
+    size = int.from_bytes(head[16:18]) * int.from_bytes(head[28:32])  # bytes a page, pages
+    whole = size == path.stat().st_size
+    return head.startswith(b"SQLite format 3\0") and marks == (_VERSION, _APPLICATION) and whole
 
 
 def _write(connection: sqlite3.Connection, sources: dict[str, Path]) -> dict[str, int]:

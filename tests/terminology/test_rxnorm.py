@@ -213,3 +213,25 @@ def test_what_is_no_map_is_not_opened(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(WorkbenchError, match="terminology rxnorm RRF_DIR"):
         rxnorm.DrugMap.open(path)
+
+
+def test_a_cut_off_map_is_not_opened(tmp_path, drug_map):
+    content = drug_map.path.read_bytes()
+    (tmp_path / "map").write_bytes(content[: len(content) // 2])
+    with pytest.raises(WorkbenchError, match="no whole drug map"):
+        rxnorm.DrugMap.open(tmp_path / "map")
+
+
+def test_a_damaged_map_is_named(tmp_path, drug_map):
+    content = drug_map.path.read_bytes()
+    (tmp_path / "map").write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    damaged = rxnorm.DrugMap.open(tmp_path / "map")
+    with pytest.raises(WorkbenchError, match="is damaged"):
+        damaged.codes("00904404073")
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    folder = rrf.write_rrf(tmp_path / "rrf")
+    with pytest.raises(OSError):  # the command line names the place and exits with 2
+        rxnorm.build(folder, tmp_path / "file" / "map")
