@@ -13,6 +13,7 @@ from engine.cli import build_parser, main
 from engine.config import save_recipe
 from engine.records.cohort import Cohort
 from sample_data import generate
+from tests.records import omop_export
 from tests.rrf import write_rrf
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,8 +30,14 @@ def documented_commands() -> list[str]:
     return shown + re.findall(r"^\| `engine ([^`]+)`", README, re.MULTILINE)
 
 
+@pytest.fixture(scope="module")
+def omop_tables(sample_tables, tmp_path_factory):
+    """The same patients as an OMOP export."""
+    return omop_export.write(omop_export.export(sample_tables), tmp_path_factory.mktemp("omop"))
+
+
 @pytest.fixture
-def stand_ins(tiny_cohort, tiny_pair, tiny_recipe, sample_tables, tmp_path):
+def stand_ins(tiny_cohort, tiny_pair, tiny_recipe, sample_tables, omop_tables, tmp_path):
     """What a reader would put for each word of the documented commands."""
     recipe = tmp_path / "tiny.yaml"
     save_recipe(tiny_recipe, recipe)
@@ -39,6 +46,7 @@ def stand_ins(tiny_cohort, tiny_pair, tiny_recipe, sample_tables, tmp_path):
     return {
         "HOSP_FOLDER": sample_tables,
         "INPUT_DIR": sample_tables,
+        "OMOP_DIR": omop_tables,
         "COHORT_DIR": tmp_path / "cohort",
         "COHORT": tiny_cohort,
         "ID": patient,

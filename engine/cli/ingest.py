@@ -14,7 +14,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("ingest", help="turn a hospital's tables into a cohort folder")
     parser.add_argument("source", choices=sorted(SOURCES), help="the layout of the tables")
     parser.add_argument(
-        "input_dir", type=Path, metavar="INPUT_DIR", help="folder with the .csv or .csv.gz tables"
+        "input_dir",
+        type=Path,
+        metavar="INPUT_DIR",
+        help="folder with the .csv, .csv.gz or .parquet tables",
     )
     parser.add_argument(
         "cohort_dir", type=Path, metavar="COHORT_DIR", help="folder to make; must not exist yet"
