@@ -7,7 +7,7 @@ import duckdb
 
 from engine.records.assemble import NO_PLACE, register
 from engine.records.options import IngestOptions
-from engine.terminology import drugs
+from engine.terminology import drugs, rxnorm
 
 # Without a drug map the NDC plays no part, and is left out so that there are fewer names to map.
 DRUG_NAMES = """
@@ -61,9 +61,6 @@ GROUP BY visit_id;
 
 def assemble(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> None:
     """Map each distinct drug name once, check the prescriptions and list them per visit."""
-    if options.drug_map:
-        from engine.terminology import rxnorm
-
     ndc_codes = rxnorm.DrugMap.open(options.drug_map).codes if options.drug_map else None
     connection.execute(DRUG_NAMES.format(ndc="as_text(ndc)" if ndc_codes else "NULL::VARCHAR"))
     names = connection.execute("FROM drug_names ORDER BY number").fetchall()
@@ -72,7 +69,7 @@ def assemble(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> N
         known = tuple(atc_codes.split()) if atc_codes else ()
         if ndc and ndc_codes:
             known = ndc_codes(ndc) or known
-        matches.append(drugs.match(drug, route, drug_type, *((known,) if known else ())))
+        matches.append(drugs.match(drug, route, drug_type, known))
     register(
         connection,
         "drug_matches",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from engine.errors import WorkbenchError
+from engine.files import sha256
 from engine.records.schema import PROFILE_FIELDS
 
 VOCABULARIES = ("diagnoses", "procedures", "medications")
@@ -50,9 +51,10 @@ class IngestOptions:
                 )
 
     def to_dict(self) -> dict:
-        """Return plain values for the manifest; a path would differ from machine to machine."""
-        plain = {**asdict(replace(self, min_count={}, top_k={})), "drug_map": None}
+        """Return plain values for the manifest; of the drug map its sum, as paths differ."""
+        plain = asdict(replace(self, min_count={}, top_k={}))
         return plain | {
+            "drug_map": self.drug_map and {"sha256": sha256(self.drug_map)},
             "min_count": dict(sorted(self.min_count.items())),
             "top_k": dict(sorted(self.top_k.items())),
             "profile_off": sorted(self.profile_off),
