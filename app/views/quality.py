@@ -71,7 +71,7 @@ def _draw_nothing(cohort: Cohort) -> None:
         [
             "The report is counted while a cohort is made; this one was made without it.",
             "Make the cohort again from the same tables, with the same options, and it is here.",
-            "The records, the splits and the models stay as they are.",
+            "The same tables and options give the same records and splits: models stay valid.",
         ],
     )
     source = cohort.manifest.get("source", "SOURCE")

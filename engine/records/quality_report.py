@@ -15,7 +15,7 @@ from html import escape
 from pathlib import Path
 
 from engine.files import read_json, write_text
-from engine.palette import FONT, INK, LINE, MUTED, PRIMARY_LIGHT, SURFACE
+from engine.palette import FONT, INK, LINE, MUTED, PRIMARY, PRIMARY_LIGHT, SURFACE
 from engine.records import quality_findings as findings
 from engine.records import quality_tables as tables
 from engine.records.quality_figures import CONFIG, figures
@@ -43,6 +43,7 @@ CSS = f"""
   font-size: .8rem; font-weight: 600; border: 1px solid {LINE}; background: #fff;
   color: {MUTED}; white-space: nowrap; }}
 .qr-tag.look {{ background: #fdf1e3; border-color: #f0d2ae; color: #8a4b0c; }}
+.qr-tag.fine {{ background: #e2f1f0; border-color: #b7dbd8; color: {PRIMARY}; }}
 .qr-table {{ border-collapse: collapse; width: 100%; margin: 0; font-size: .88rem;
   line-height: 1.4; font-variant-numeric: tabular-nums; }}
 .qr-table th {{ text-align: left; font-weight: 600; color: {MUTED}; font-size: .82rem;
@@ -123,20 +124,17 @@ def overview(facts: dict) -> str:
         for card in findings.cards(facts)
     )
     notices = findings.notices(facts)
-    if not any(notice.look for notice in notices):
-        notices = [
-            findings.Notice("Nothing in these data asks for a second look.", False),
-            *notices,
-        ]
-    items = "".join(
-        f'<li><span class="qr-tag{" look" if notice.look else ""}">'
-        f"{'look into' if notice.look else 'good to know'}</span>"
-        f"<span>{escape(notice.text)}</span></li>"
+    items = [
+        _item("look into", "look", notice.text)
+        if notice.look
+        else _item("good to know", "", notice.text)
         for notice in notices
-    )
+    ]
+    if not any(notice.look for notice in notices):
+        items.insert(0, _item("in order", "fine", "Nothing in these data asks for a second look."))
     return (
         f'<div class="qr-cards">{cards}</div>'
-        f'<div class="qr-first"><h3>Read this first</h3><ul>{items}</ul></div>'
+        f'<div class="qr-first"><h3>Read this first</h3><ul>{"".join(items)}</ul></div>'
     )
 
 
@@ -206,7 +204,7 @@ def sections(facts: dict) -> list[Section]:
             "mapping",
             "How names and codes are understood",
             "Drug names become medication groups (ATC, third level), codes become titles. A "
-            "frequent name in the list on the right is worth reporting: it is left out today.",
+            "frequent name among those not recognised is worth reporting: it is left out today.",
             (
                 Piece("Drug names", figure="drugs"),
                 Piece("Names not recognised", table=tables.unmapped(facts)),
@@ -218,7 +216,8 @@ def sections(facts: dict) -> list[Section]:
             "years",
             "Diagnoses by year",
             "Hospitals changed from ICD-9 to ICD-10 once, in the United States in October 2015. "
-            "Where dates are shifted to protect patients, both run side by side. A gap is unusual.",
+            "Where dates are shifted to protect patients, both run side by side. A "
+            "gap is unusual in a large cohort.",
             (Piece("Diagnoses by year of admission and version", figure="years"),),
             columns=1,
         ),
@@ -287,6 +286,10 @@ def read(folder: Path) -> dict | None:
         return None
     facts = read_json(path, "ingest the cohort again")
     return facts if facts.get("format") == FORMAT else None
+
+
+def _item(tag: str, kind: str, text: str) -> str:
+    return f'<li><span class="qr-tag {kind}">{tag}</span><span>{escape(text)}</span></li>'
 
 
 def _section(section: Section) -> str:

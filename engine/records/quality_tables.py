@@ -9,6 +9,7 @@ from html import escape
 from engine.records import quality_findings as findings
 from engine.records.quality_findings import number, share
 
+SHORT = 12  # characters
 RULES = {
     "name": "the name as written",
     "pattern": "a pattern, such as a fluid",
@@ -196,7 +197,9 @@ def _table(
     heads: Sequence[tuple[str, str]], rows: Sequence[tuple[str, Sequence[str]]], look: str = ""
 ) -> str:
     """Return a table; a head is (text, class of its column), a row (its class, cells as HTML)."""
-    head = "".join(f'<th class="{kind}">{escape(text)}</th>' for text, kind in heads)
+    head = "".join(
+        f'<th class="{kind}">{escape(_kept_together(text))}</th>' for text, kind in heads
+    )
     body = "".join(
         f'<tr class="{kind}">'
         + "".join(
@@ -210,6 +213,11 @@ def _table(
         f'<table class="qr-table {look}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table>"
     )
+
+
+def _kept_together(text: str) -> str:
+    """Return a short heading with spaces that do not break."""
+    return text.replace(" ", "\u00a0") if len(text) <= SHORT else text
 
 
 def _bar(part: int, whole: int) -> str:
