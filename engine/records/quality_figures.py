@@ -56,20 +56,19 @@ def figures(facts: dict) -> dict[str, go.Figure]:
 def _rows(facts: dict) -> go.Figure:
     """Draw what became of every row: one bar a table, whole length is every row read."""
     tables = facts["tables"]
-    dropped = [dict(table["dropped"]) for table in tables]
-    set_aside = [part.get(findings.NO_DRUG, 0) + part.get(findings.TOO_LATE, 0) for part in dropped]
+    set_aside = [
+        sum(rows for why, rows in table["dropped"] if findings.is_set_aside(why))
+        for table in tables
+    ]
+    left_out = [
+        table["read"] - table["kept"] - aside
+        for table, aside in zip(tables, set_aside, strict=True)
+    ]
     parts = (
         ("kept", PRIMARY, [table["kept"] for table in tables]),
         ("set aside on purpose", GREY, set_aside),
-        (
-            "left out",
-            ORANGE,
-            [
-                sum(part.values()) - aside
-                for part, aside in zip(dropped, set_aside, strict=True)
-            ],
-        ),
-    )  # fmt: skip
+        ("left out", ORANGE, left_out),
+    )
     figure = _empty(ROW_HEIGHT * len(tables) + 80)
     names = [escape(table["table"]) for table in tables]
     for name, shade, rows in parts:

@@ -49,11 +49,17 @@ BOTH_VERSIONS = 0.05  # share of the rarer ICD version
 UNSEEN = 0.15  # share of a test patient's codes
 SMALL_COHORT = 1_000  # patients
 SHIFTED_YEAR = 2100
-# Rows set aside on purpose: no fault of the data.
-NO_DRUG = "vehicle, flush, device or supply"
-NOT_RECOGNISED = "drug name not recognised"
-TOO_LATE = "started later than 24 hours after admission"
-ON_PURPOSE = (NO_DRUG, NOT_RECOGNISED, TOO_LATE)
+NOT_RECOGNISED = "drug name not recognised"  # has a notice of its own
+# How the reasons begin for which rows are set aside on purpose, or go with what was set aside.
+SET_ASIDE = (
+    "vehicle, flush, device or supply",
+    "started later than 24 hours after admission",
+    "not a hospital stay",
+    "the patient has fewer than",
+    "its admission was dropped",
+    "none of the admissions was kept",
+    "no admission on record",
+)
 TIMES = {
     "admission time missing or unreadable": "have an admission time that is missing or unreadable; "
     "they were left out",
@@ -169,6 +175,7 @@ def notices(facts: dict) -> list[Notice]:
     """Return what to read first: things to look into, then things to know."""
     found = [
         *_size(facts),
+        *_choices(facts),
         *_names(facts),
         *_left_out(facts),
         *_empty_fields(facts),
@@ -179,6 +186,11 @@ def notices(facts: dict) -> list[Notice]:
         *_new_codes(facts),
     ]
     return sorted(found, key=lambda notice: not notice.look)
+
+
+def is_set_aside(why: str) -> bool:
+    """Whether rows left out for this reason are no fault of the data."""
+    return why.startswith(SET_ASIDE)
 
 
 def asks_for_a_look(row: dict) -> bool:
@@ -206,6 +218,14 @@ def _size(facts: dict):
         )
 
 
+def _choices(facts: dict):
+    if facts["options"]["first_day"]:
+        yield Notice(
+            "Only medications started within 24 hours of admission are kept, by choice.",
+            look=False,
+        )
+
+
 def _names(facts: dict):
     rows, unmapped = facts["drugs"]["rows"], facts["drugs"]["unmapped"]
     total = sum(rows.values())
@@ -221,15 +241,20 @@ def _names(facts: dict):
 
 def _left_out(facts: dict):
     for table in facts["tables"]:
-        reasons = [reason for reason in table["dropped"] if reason[0] not in ON_PURPOSE]
+        reasons = [
+            (why, rows)
+            for why, rows in table["dropped"]
+            if why != NOT_RECOGNISED and not is_set_aside(why)
+        ]
         lost = sum(rows for _, rows in reasons)
         if lost > LEFT_OUT * table["read"]:
             why, rows = reasons[0]
             mostly = "" if len(reasons) == 1 else f"mostly ({number(rows)}) "
+            repeated = sum(rows for why, rows in reasons if "there already" in why)
             yield Notice(
                 f"{share(lost, table['read'])} of the rows of {table['table']} "
                 f"({number(lost)}) were left out: {mostly}{why}.",
-                look="there already" not in why and "fewer than" not in why,
+                look=lost - repeated > LEFT_OUT * table["read"],
             )
 
 

@@ -144,8 +144,9 @@ def sections(facts: dict) -> list[Section]:
         Section(
             "rows",
             "What became of every row",
-            "Each bar is a table of the export. Orange rows could not be used; the table says why. "
-            "Fluids, flushes and supplies are no medication and are set aside on purpose.",
+            "Each bar is a table of the export. Orange rows could not be used; the list says why. "
+            "Grey ones are set aside on purpose: supplies and flushes are no medication, and what "
+            "is no hospital stay takes its rows along.",
             (Piece("Rows kept", figure="rows"), Piece("In numbers", table=tables.rows(facts))),
         ),
         Section(

@@ -192,3 +192,17 @@ def test_a_share_never_rounds_something_to_nothing(part, whole, shown):
     assert quality_findings.share(part, whole).replace("\u00a0", " ") == shown
     assert quality_findings.share(1, 8).replace("\u00a0", " ") == "12.5 %"
     assert quality_findings.share(0, 0) == "–"
+
+
+def test_rows_set_aside_on_purpose_are_no_fault(make_cohort):
+    facts = quality_report.read(make_cohort(options=IngestOptions(min_visits=2)).folder)
+    assert not any("rows of" in text for text in sentences(facts, look=True))
+    bars = {bar.name: bar.x for bar in quality_report.figures(facts)["rows"].data}
+    assert bars["set aside on purpose"][0] == pytest.approx(2 / 3)  # of three patients
+
+
+def test_a_choice_that_changes_the_medications_is_told(make_cohort):
+    prescriptions = [{**row, "starttime": "2150-03-01 11:00:00"} for row in rows("prescriptions")]
+    cohort = make_cohort(prescriptions=prescriptions, options=IngestOptions(first_day=True))
+    facts = quality_report.read(cohort.folder)
+    assert any("within 24 hours of admission" in text for text in sentences(facts, look=False))
