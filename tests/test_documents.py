@@ -1,5 +1,6 @@
 """The documents are true: every command in them parses and runs, every command is in them."""
 
+import argparse
 import re
 import shlex
 import shutil
@@ -13,7 +14,7 @@ from engine.cli import build_parser, main
 from engine.config import save_recipe
 from engine.records.cohort import Cohort
 from sample_data import generate
-from tests.records import omop_export
+from tests.records import omop_export, test_mimic_iii
 from tests.rrf import write_rrf
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,7 @@ def stand_ins(tiny_cohort, tiny_pair, tiny_recipe, sample_tables, omop_tables, t
     return {
         "HOSP_FOLDER": sample_tables,
         "INPUT_DIR": sample_tables,
+        "MIMIC_III_DIR": test_mimic_iii.write(tmp_path / "mimic-iii"),
         "OMOP_DIR": omop_tables,
         "COHORT_DIR": tmp_path / "cohort",
         "COHORT": tiny_cohort,
@@ -81,6 +83,29 @@ def test_every_command_is_in_the_readme():
     shown = " ".join(documented_commands())
     for command in commands:
         assert re.search(rf"(^|\s){command}(\s|$)", shown), command
+
+
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    """Every option of a command and of the commands below it."""
+    found = set()
+    for action in parser._actions:
+        found.update(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            found.update(*(options(below) for below in action.choices.values()))
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_documented_option_exists(document):
+    shown = set(re.findall(r"`(--[a-z][a-z0-9-]+)", document.read_text(encoding="utf-8")))
+    known = options(build_parser()) | options(bench.build_parser())
+    assert shown <= known
+
+
+def test_every_choice_of_an_ingest_is_in_the_readme():
+    ingest = build_parser()._subparsers._group_actions[0].choices["ingest"]
+    undocumented = {name for name in options(ingest) - {"-h", "--help"} if name not in README}
+    assert not undocumented
 
 
 def test_the_generator_is_in_the_readme_and_takes_its_options(tmp_path):

@@ -1,6 +1,7 @@
 """The MIMIC-III layout: upper- or lower-case names, birth dates, religion, dates without times."""
 
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -57,20 +58,25 @@ TABLES = {
 }  # fmt: skip
 
 
+def write(folder: Path, upper: bool = False, **overrides) -> Path:
+    """Write the tables, some replaced, with names and headers in capitals or not."""
+    folder.mkdir()
+    for table, content in {**TABLES, **overrides}.items():
+        text = as_csv(content)
+        if upper:
+            header, _, lines = text.partition(b"\n")
+            text = header.upper() + b"\n" + lines
+        (folder / f"{table if upper else table.lower()}.csv").write_bytes(text)
+    return folder
+
+
 @pytest.fixture
 def make(tmp_path):
     """Return a function that writes the tables, ingests them and opens the cohort."""
 
     def make(upper=False, options=None, **overrides) -> Cohort:
         name = f"{upper}-{len(list(tmp_path.iterdir()))}"
-        folder = tmp_path / f"{name}-tables"
-        folder.mkdir()
-        for table, content in {**TABLES, **overrides}.items():
-            text = as_csv(content)
-            if upper:
-                header, _, lines = text.partition(b"\n")
-                text = header.upper() + b"\n" + lines
-            (folder / f"{table if upper else table.lower()}.csv").write_bytes(text)
+        folder = write(tmp_path / f"{name}-tables", upper, **overrides)
         ingest(folder, tmp_path / name, source=SOURCE, options=options or IngestOptions())
         return Cohort.open(tmp_path / name)
 
