@@ -10,17 +10,21 @@ from engine.records.options import IngestOptions
 from engine.terminology import drugs, rxnorm
 
 # Without a drug map the NDC plays no part, and is left out so that there are fewer names to map.
+# Names are made distinct before they are trimmed: there are far fewer of them than rows.
 DRUG_NAMES = """
 CREATE VIEW named_prescriptions AS
 SELECT as_identifier(patient_id) AS patient_id, as_identifier(visit_id) AS visit_id,
        as_text(drug) AS drug, as_text(route) AS route, as_text(drug_type) AS drug_type,
-       {ndc} AS ndc, as_text(atc_codes) AS atc_codes,
+       as_text({ndc}) AS ndc, as_text(atc_codes) AS atc_codes,
        as_time(start_time) AS start_time, NOT contains(start_time, ':') AS date_only
 FROM source.prescriptions;
 CREATE TABLE drug_names AS
 SELECT row_number() OVER (ORDER BY drug, route, drug_type, ndc, atc_codes)::INTEGER AS number, *
-FROM (SELECT DISTINCT drug, route, drug_type, ndc, atc_codes
-      FROM named_prescriptions WHERE drug IS NOT NULL);
+FROM (SELECT DISTINCT as_text(drug) AS drug, as_text(route) AS route,
+             as_text(drug_type) AS drug_type, as_text({ndc}) AS ndc, as_text(atc_codes) AS atc_codes
+      FROM (SELECT DISTINCT drug, route, drug_type, {ndc} AS ndc, atc_codes
+            FROM source.prescriptions))
+WHERE drug IS NOT NULL;
 """
 
 # A start date without a time of day counts on the day of admission only: any later may be beyond
@@ -62,7 +66,7 @@ GROUP BY visit_id;
 def assemble(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> None:
     """Map each distinct drug name once, check the prescriptions and list them per visit."""
     ndc_codes = rxnorm.DrugMap.open(options.drug_map).codes if options.drug_map else None
-    connection.execute(DRUG_NAMES.format(ndc="as_text(ndc)" if ndc_codes else "NULL::VARCHAR"))
+    connection.execute(DRUG_NAMES.format(ndc="ndc" if ndc_codes else "NULL::VARCHAR"))
     names = connection.execute("FROM drug_names ORDER BY number").fetchall()
     matches = []
     for _, drug, route, drug_type, ndc, atc_codes in names:
