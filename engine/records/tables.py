@@ -83,7 +83,8 @@ def check(table: Table, path: Path, progress: Callable[[int], None]) -> InputFil
     `progress` is told the bytes of the file read since the last call. Raises WorkbenchError for
     an empty file, a cut-off or damaged gzip, bytes that are not UTF-8, NUL bytes, lines that end
     with CR alone, a row of more than 12 MB, another delimiter, a missing or repeated column, and
-    a header without rows unless the table may be empty. Of a Parquet file the layout is checked here; what its pages hold shows when it is loaded.
+    a header without rows unless the table may be empty. Of a Parquet file the layout is checked
+    here; what its pages hold shows when it is loaded.
     """
     if _is_parquet(path):
         return _check_parquet(table, path, progress)
@@ -217,8 +218,8 @@ def _tables_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:
             if path.name.lower() in {name + suffix for suffix in SUFFIXES}:
                 if not path.is_file():  # opening a pipe would wait for ever
                     raise WorkbenchError(
-                        f"{path}: is not a file but a folder, a pipe, a device or a link that leads "
-                        "nowhere; put the table there"
+                        f"{path}: is a folder, a pipe, a device or a link that leads nowhere, "
+                        "not a file; put the table there"
                     )
                 if name in found:
                     raise WorkbenchError(

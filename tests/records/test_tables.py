@@ -37,7 +37,7 @@ BROKEN = {
     "latin-1": ({"admissions": LATIN}, "admissions.csv: line 2 is not UTF-8 (byte 0xc9)"),
     "utf-16": (
         {"patients": as_csv(rows("patients")).decode().encode("utf-16")},
-        "patients.csv: line 1 is not UTF-8",
+        "patients.csv: line 1 holds a NUL byte",
     ),
     "gzip called csv": (
         {"patients": gzip.compress(as_csv(rows("patients")))},
