@@ -41,6 +41,7 @@ def visit(number=1, **changes):
         "language": None,
         "marital_status": None,
         "race": None,
+        "religion": None,
         "admission_type": "EW EMER.",
         "diagnoses": ("10:I509", "10:I10"),
         "procedures": (),

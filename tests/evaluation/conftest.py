@@ -22,6 +22,7 @@ def make_visit():
             language=None,
             marital_status=None,
             race=None,
+            religion=None,
             admission_type=None,
             diagnoses=tuple(diagnoses),
             procedures=(),
