@@ -11,6 +11,7 @@ from engine.records.funnel import TableCount
 from engine.records.options import IngestOptions
 from engine.records.schema import PROFILE_FIELDS
 from engine.records.source import Source
+from engine.terminology import crosswalk
 
 OLDEST_AGE = 130  # years; beyond it the birth date or the admission is wrong
 FIRST_YEAR, LAST_YEAR = 1800, 2500  # de-identified dates lie in the future
@@ -35,17 +36,39 @@ NOT_KNOWN = (
     "UNOBTAINABLE",
 )
 
-MACROS = f"""
-CREATE MACRO as_text(x) AS nullif(trim(x, E' \\t\\r\\n'), '');
-CREATE MACRO as_identifier(x) AS regexp_replace(as_text(x), '^(\\d+)\\.0+$', '\\1');
-CREATE MACRO as_code(x) AS upper(replace(as_text(x), '.', ''));
+# Ways in which programs write an empty cell, compared in capitals: no id and no code is so called.
+NOTHING = "('NULL', '(NULL)', 'NAN', 'NONE', 'NA', 'N/A', '<NA>', '\\N')"
+# Around values: spaces of all sorts, also those without width that come along from web pages.
+BLANK = " \t\r\n\v\f\u00a0\u2007\u200b\u202f\u3000\ufeff"
+# DuckDB reads "1:00 PM" as one in the morning, and knows "epoch" and "infinity" as times.
+# An offset from UTC is left aside: a hospital's clock on the wall orders its admissions.
+TIME = (
+    r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
+    r"([ T]\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?"
+)
+
+# An id such as 1.23457E+07 has lost digits in a spreadsheet: it may be anybody's, and is no id.
+# What comes first in a CASE is what nearly all of many million values are, and quick to see.
+MACROS = rf"""
+CREATE MACRO as_text(x) AS
+    CASE WHEN regexp_full_match(x, '[!-~]([ -~]*[!-~])?') THEN x
+         ELSE nullif(trim(x, '{BLANK}'), '') END;
+CREATE MACRO as_present(x) AS CASE WHEN upper(as_text(x)) NOT IN {NOTHING} THEN as_text(x) END;
+CREATE MACRO as_identifier(x) AS
+    CASE WHEN regexp_full_match(x, '[0-9]+') THEN x
+         WHEN regexp_full_match(as_text(x), '[0-9](\.[0-9]+)?[eE]\+[0-9]+') THEN NULL
+         ELSE regexp_replace(as_present(x), '^([0-9]+)\.0+$', '\1') END;
+CREATE MACRO as_code(x) AS
+    CASE WHEN regexp_full_match(x, '[A-Z]?[0-9][0-9A-Z]*') THEN x
+         ELSE upper(replace(as_present(x), '.', '')) END;
 CREATE MACRO as_known(x) AS
     CASE WHEN upper(as_text(x)) NOT IN {NOT_KNOWN} THEN as_text(x) END;
 CREATE MACRO as_sex(x) AS
     CASE upper(as_text(x)) WHEN 'F' THEN 'F' WHEN 'FEMALE' THEN 'F'
                            WHEN 'M' THEN 'M' WHEN 'MALE' THEN 'M' END;
 CREATE MACRO as_time(x) AS
-    CASE WHEN year(TRY_CAST(as_text(x) AS TIMESTAMP)) BETWEEN {FIRST_YEAR} AND {LAST_YEAR}
+    CASE WHEN regexp_full_match(as_text(x), '{TIME}')
+              AND year(TRY_CAST(as_text(x) AS TIMESTAMP)) BETWEEN {FIRST_YEAR} AND {LAST_YEAR}
          THEN TRY_CAST(as_text(x) AS TIMESTAMP) END;
 """
 
@@ -70,7 +93,8 @@ CREATE TABLE checked_admissions AS
 WITH cleaned AS (
     SELECT as_identifier(patient_id) AS patient_id, as_identifier(visit_id) AS visit_id,
            as_time(admit_time) AS admit_time, as_time(discharge_time) AS discharge_time,
-           as_text(discharge_time) IS NOT NULL AND as_time(discharge_time) IS NULL AS odd_discharge,
+           as_present(discharge_time) IS NOT NULL
+               AND as_time(discharge_time) IS NULL AS odd_discharge,
            as_known(insurance) AS insurance, upper(as_known(language)) AS language,
            upper(as_known(marital_status)) AS marital_status, upper(as_known(race)) AS race,
            upper(as_known(religion)) AS religion, as_known(admission_type) AS admission_type,
@@ -98,7 +122,7 @@ SELECT patient_id, visit_id, admit_time,
        coalesce(fault, CASE WHEN row_number() OVER (
            PARTITION BY visit_id, fault IS NULL
            ORDER BY admit_time, patient_id, discharge_time, insurance, language, marital_status,
-                    race, religion, admission_type) > 1
+                    race, religion, admission_type, odd_discharge) > 1
            THEN 'the admission is there already' END) AS problem
 FROM judged;
 UPDATE checked_admissions SET problem = 'the patient has fewer than {{min_visits}} admissions'
@@ -201,8 +225,6 @@ def codes(connection: duckdb.DuckDBPyConnection, kind: str, options: IngestOptio
     """Check the `diagnoses` or `procedures` and list them per visit."""
     pairs = []
     if options.icd10 and kind == "diagnoses":
-        from engine.terminology import crosswalk
-
         written = connection.execute(ICD9_CODES).fetchall()
         pairs = [(code, icd10) for (code,) in written if (icd10 := crosswalk.to_icd10(code))]
     register(

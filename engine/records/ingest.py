@@ -59,7 +59,13 @@ def ingest(
     the new one is whole. Raises WorkbenchError, with nothing written, for anything in the input or
     at the destination that a person has to mend.
     """
-    input_dir, cohort_dir = Path(input_dir), Path(cohort_dir).resolve()
+    input_dir = Path(input_dir)
+    try:
+        cohort_dir = Path(cohort_dir).resolve()
+    except RuntimeError as error:
+        raise WorkbenchError(
+            f"{cohort_dir}: is a link that leads to itself; name a new folder for the cohort"
+        ) from error
     try:
         refuse_overwrite(cohort_dir, force)
         files = check(source, tables.find(input_dir, source.folders, source.tables))
@@ -310,6 +316,7 @@ def connected(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             "autoload_known_extensions": False,
         },
     ) as connection:
+        connection.execute("SET enable_progress_bar = false")  # ours says more
         yield connection
 
 

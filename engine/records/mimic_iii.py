@@ -82,10 +82,11 @@ SOURCE = Source(
         SELECT patients.subject_id AS patient_id, gender AS sex,
                CASE WHEN date_diff('year', born, first_admission) > 200
                     THEN first_admission - INTERVAL 91 YEAR ELSE born END::DATE AS birth_date
-        FROM (SELECT *, TRY_CAST(trim(dob) AS TIMESTAMP) AS born FROM raw.patients) AS patients
-        LEFT JOIN (SELECT subject_id, min(TRY_CAST(trim(admittime) AS TIMESTAMP)) AS first_admission
-                   FROM raw.admissions GROUP BY subject_id) AS stays
-            ON as_identifier(patients.subject_id) = as_identifier(stays.subject_id)
+        FROM (SELECT *, TRY_CAST(as_text(dob) AS TIMESTAMP) AS born FROM raw.patients) AS patients
+        LEFT JOIN (SELECT as_identifier(subject_id) AS patient_id,
+                          min(as_time(admittime)) AS first_admission
+                   FROM raw.admissions GROUP BY ALL) AS stays
+            ON as_identifier(patients.subject_id) = stays.patient_id
     """,
     ),
     admissions=Reading(

@@ -142,6 +142,12 @@ def load(connection: duckdb.DuckDBPyConnection, file: InputFile) -> dict[str, in
                 "gzip" if file.path.name.lower().endswith(".gz") else "none",
             ],
         )
+    except duckdb.IOException as error:
+        if "GZIP" not in str(error):
+            raise
+        raise WorkbenchError(
+            f"{file.path}: is not a sound gzip file (something follows its end); compress it again"
+        ) from error
     except duckdb.InvalidInputException as error:
         raise WorkbenchError(
             f"{file.path}: is not one regular CSV table (lines end in different ways, or a "
