@@ -1,8 +1,11 @@
 """Files and folders that appear whole or not at all, and the sums they are known by."""
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,19 +13,24 @@ from pathlib import Path
 
 from engine.errors import WorkbenchError
 
+LEFT_BEHIND = 60  # seconds without a change, after which an unlocked partial folder is nobody's
+
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give a temporary sibling that becomes `target` if all goes well and vanishes if not.
 
     A folder already at `target` stays until the new one is whole. Everything in the new one may
-    be read by others, as a server's own user must.
+    be read by others, as a server's own user must. What a killed process left half-written beside
+    the same target is removed first; what a living one is writing is not.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    _clear_left_behind(target)
     mark = uuid.uuid4().hex[:8]
     folder = target.with_name(f".{target.name}.{mark}.partial")
     former = target.with_name(f".{target.name}.{mark}.former")
     folder.mkdir()
+    held = _lock(folder)
     try:
         yield folder
         for file in folder.rglob("*"):
@@ -39,6 +47,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if target.exists():
             shutil.rmtree(former, ignore_errors=True)
+        if held is not None:
+            os.close(held)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -73,3 +83,34 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal text."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder for as long as this process lives; None where that cannot be had."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody else has it, or the file system knows no locks
+        os.close(handle)
+        return None
+    return handle
+
+
+def _clear_left_behind(target: Path) -> None:
+    """Remove partial folders of dead processes; put back what one had moved aside for its own."""
+    for sibling in list(target.parent.iterdir()):
+        if not sibling.name.startswith(f".{target.name}."):
+            continue
+        try:
+            # A new folder is not locked for a moment: what the last minute changed is left alone.
+            if time.time() - sibling.stat().st_ctime < LEFT_BEHIND:
+                continue
+            if sibling.suffix == ".partial" and (held := _lock(sibling)) is not None:
+                shutil.rmtree(sibling, ignore_errors=True)
+                os.close(held)
+            elif sibling.suffix == ".former" and not target.exists():
+                sibling.rename(target)
+            elif sibling.suffix == ".former":
+                shutil.rmtree(sibling, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # another process was quicker
