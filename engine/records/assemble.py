@@ -76,7 +76,8 @@ PATIENTS = """
 CREATE TABLE checked_patients AS
 WITH cleaned AS (
     SELECT as_identifier(patient_id) AS patient_id, as_sex(sex) AS sex, birth_date,
-           as_known(sex) IS NOT NULL AND as_sex(sex) IS NULL AS odd_sex
+           as_known(sex) IS NOT NULL AND as_sex(sex) IS NULL AS odd_sex,
+           birth_date IS NULL AS no_birth
     FROM source.patients)
 SELECT *, CASE
         WHEN patient_id IS NULL THEN 'no patient id'
@@ -291,7 +292,10 @@ def register(
 
 def _emptied(connection: duckdb.DuckDBPyConnection, place: str) -> dict[str, int]:
     reasons = {
-        "patients": {"odd_sex": "sex left empty: neither F nor M"},
+        "patients": {
+            "odd_sex": "sex left empty: neither F nor M",
+            "no_birth": "age left empty: no birth date, or not a date",
+        },
         "admissions": {
             "odd_discharge": "discharge time left empty: not a time",
             "early_discharge": "discharge time left empty: before admission",

@@ -71,9 +71,14 @@ class Funnel:
             )
         if self.unmapped:
             lines += ["", "largest names not recognised"]
-            lines += [f"  {rows:>8,}  {name}" for name, rows in self.unmapped[:LARGEST]]
+            lines += [f"  {rows:>8,}  {_printable(n)}" for n, rows in self.unmapped[:LARGEST]]
         return "\n".join(lines)
 
 
 def _largest_first(reasons: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0]))
+
+
+def _printable(name: str) -> str:
+    """Show what a terminal would obey as a question mark."""
+    return "".join(char if char.isprintable() else "?" for char in name)

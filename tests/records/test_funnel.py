@@ -34,3 +34,11 @@ def test_a_cohort_without_prescriptions_has_a_funnel():
     empty = Funnel((), (), 0, 0, 0, 0, {"mapped": 0, "non_drug": 0, "unmapped": 0}, ())
     assert empty.recognised == 1.0
     assert "0.0%" in empty.as_text()
+
+
+def test_a_name_cannot_steer_the_terminal():
+    odd = Funnel(
+        (), (), 0, 0, 0, 0, {"mapped": 0, "non_drug": 0, "unmapped": 1}, (("\x1b[2Jx", 1),)
+    )
+    assert "\x1b" not in odd.as_text()
+    assert "?[2Jx" in odd.as_text()

@@ -53,6 +53,14 @@ def test_a_visit_holds_what_the_tables_say(make_cohort):
     assert visit.drugs == ("Furosemide", "Metoprolol Tartrate")
 
 
+def test_an_age_that_cannot_be_known_is_left_empty_and_counted(make_cohort):
+    changed = rows("patients")
+    changed[2]["anchor_age"] = "old"
+    cohort = make_cohort(patients=changed)
+    assert cohort.visit("3").age is None
+    assert emptied(cohort, "patients") == {"age left empty: no birth date, or not a date": 1}
+
+
 def test_age_counts_from_the_anchor_year(make_cohort):
     cohort = make_cohort()
     assert [visit.age for visit in cohort.visits("1")] == [64, 65, 67]
