@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,10 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; 2 for anything the user can mend."""
     parsed = build_parser().parse_args(arguments)
     try:
-        return parsed.run(parsed) or 0
+        code = parsed.run(parsed) or 0
+        sys.stdout.flush()
+        return code
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
+        return 0
     except OSError as error:  # a full disk, a folder that may not be written
         place = error.filename or "the files of this command"
         print(

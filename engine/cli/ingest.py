@@ -1,6 +1,7 @@
 """`python -m engine ingest SOURCE INPUT_DIR COHORT_DIR`: a hospital's tables to a cohort."""
 
 import argparse
+from collections import ChainMap
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--profile-off",
-        type=lambda text: tuple(filter(None, text.split(","))),
+        type=lambda text: tuple(filter(None, map(str.strip, text.split(",")))),
         metavar="FIELD[,FIELD]",
         help=f"leave profile fields empty: {', '.join(PROFILE_FIELDS)}",
     )
@@ -94,11 +95,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def limits(text: str) -> dict[str, int]:
-    """Read `diagnoses=2000`, or `5` for every vocabulary."""
-    kind, _, number = text.rpartition("=")
+def limits(text: str) -> tuple[str | None, int]:
+    """Read `diagnoses=2000`, or `5`, which is for every vocabulary."""
+    kind, named, number = text.rpartition("=")
+    if named and kind.strip() not in VOCABULARIES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: KIND is one of {', '.join(VOCABULARIES)}, as in diagnoses=2000"
+        )
     try:
-        return dict.fromkeys([kind] if kind else VOCABULARIES, int(number))
+        return kind.strip() or None, int(number)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r}: expected a number, or KIND=NUMBER such as diagnoses=2000"
@@ -107,13 +112,15 @@ def limits(text: str) -> dict[str, int]:
 
 def chosen(arguments: argparse.Namespace) -> IngestOptions:
     """Return the preset's options with those given on the command line in their place."""
+    start = PRESETS[arguments.preset] if arguments.preset else IngestOptions()
     given = {
         option.name: value
         for option in fields(IngestOptions)
         if (value := getattr(arguments, option.name)) is not None
     }
     for name in ("min_count", "top_k"):
-        if name in given:
-            given[name] = {kind: n for part in given[name] for kind, n in part.items()}
-    start = PRESETS[arguments.preset] if arguments.preset else IngestOptions()
+        if name in given:  # a number for every vocabulary first, then those for one
+            whole = [dict.fromkeys(VOCABULARIES, n) for kind, n in given[name] if kind is None]
+            single = [{kind: n} for kind, n in given[name] if kind]
+            given[name] = dict(ChainMap(*reversed([getattr(start, name), *whole, *single])))
     return replace(start, **given)

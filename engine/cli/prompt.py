@@ -18,6 +18,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from engine.config import load_recipe
     from engine.records.cohort import Cohort
+    from engine.records.schema import PROFILE_FIELDS, profile_value
     from engine.registry import champion_folder
     from engine.teacher.base_model import load_tokenizer
     from engine.teacher.data import prompt_of
@@ -31,4 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"\n[{prompt.tokens} tokens of at most {recipe.prompt.max_tokens}]")
     for line in prompt.omitted or ("nothing",):
         print(f"[left out: {line}]")
+    hidden = [
+        field
+        for field in PROFILE_FIELDS
+        if field not in recipe.prompt.profile and profile_value(visit, field)
+    ]
+    if hidden:
+        print(f"[on record, not shown by this recipe: {', '.join(hidden)}]")
     return 0

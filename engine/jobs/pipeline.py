@@ -137,6 +137,11 @@ def score_logits(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 def training_visits(cohort: Cohort, recipe: Recipe) -> list[Visit]:
     """Return the labelled visits of the training patients a recipe asks for."""
+    if not cohort.vocabulary.medications:
+        raise WorkbenchError(
+            f"{cohort.folder}: its vocabulary has no medication group, so there is nothing to "
+            "learn; ingest more patients"
+        )
     return _some_patients(cohort, "train", recipe.data.training_patients, recipe.seed)
 
 

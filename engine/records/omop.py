@@ -31,6 +31,7 @@ PROCEDURE_VOCABULARIES = {"ICD10PCS": "10", "ICD9Proc": "9"}
 PRIMARY_STATUS = (32901, 32902, 32903)
 PRIMARY_TYPE = (38000183, 38000184, 38000199, 38000200, 44786627, 44786628)
 HISPANIC = 38003563
+NDC = "^([0-9]{11}|[0-9]{4,5}-[0-9]{3,4}-[0-9]{1,2})$"  # written in place of a drug's name
 
 # What the vocabulary tables are read for: they hold up to 90 million rows, a cohort needs few.
 USED_CONCEPTS = " UNION ".join(
@@ -350,12 +351,16 @@ SOURCE = Source(
                regexp_replace(
                    coalesce(as_text(drug_exposure_start_datetime), drug_exposure_start_date),
                    '[ T]00:00(:00(\\.0+)?)?$', '') AS start_time,
-               NULL AS ndc,
+               coalesce(packaged.code, regexp_extract(as_text(drug_source_value), '{NDC}'))
+                   AS ndc,
                coalesce(atc.codes, source_atc.codes) AS atc_codes
         FROM placed
         LEFT JOIN concept AS exposed ON exposed.id = TRY_CAST(drug_concept_id AS BIGINT)
         LEFT JOIN concept AS administered
             ON administered.id = TRY_CAST(route_concept_id AS BIGINT)
+        LEFT JOIN concept AS packaged
+            ON packaged.id = TRY_CAST(drug_source_concept_id AS BIGINT)
+            AND packaged.vocabulary = 'NDC'
         LEFT JOIN atc ON atc.drug = exposed.id
         LEFT JOIN atc AS source_atc ON source_atc.drug = TRY_CAST(drug_source_concept_id AS BIGINT)
     """,

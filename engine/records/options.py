@@ -12,6 +12,7 @@ from engine.files import sha256
 from engine.records.schema import PROFILE_FIELDS
 
 VOCABULARIES = ("diagnoses", "procedures", "medications")
+MOST = 1_000_000_000  # beyond it a number is a slip of the finger
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class IngestOptions:
     WorkbenchError for a choice that cannot be.
     """
 
+    preset: str | None = None  # the published cohort these choices started from
     split_seed: int = 0  # decides which patients train, validate and test
     first_day: bool = False  # only medications started within 24 hours of admission
     min_visits: int = 1  # patients with fewer admissions are left out
@@ -37,13 +39,13 @@ class IngestOptions:
     def __post_init__(self) -> None:
         for name in ("min_count", "top_k"):
             for kind, number in getattr(self, name).items():
-                if kind not in VOCABULARIES or number < 1:
+                if kind not in VOCABULARIES or not 1 <= number <= MOST:
                     raise WorkbenchError(
-                        f"--{name.replace('_', '-')} {kind}={number}: expected a number of at "
-                        f"least 1 for {', '.join(VOCABULARIES)}"
+                        f"--{name.replace('_', '-')} {kind}={number}: expected 1 to {MOST:,} for "
+                        f"{', '.join(VOCABULARIES)}"
                     )
-        if self.min_visits < 1:
-            raise WorkbenchError(f"--min-visits {self.min_visits}: expected at least 1")
+        if not 1 <= self.min_visits <= MOST:
+            raise WorkbenchError(f"--min-visits {self.min_visits}: expected 1 to {MOST:,}")
         for name in self.profile_off:
             if name not in PROFILE_FIELDS:
                 raise WorkbenchError(
@@ -64,4 +66,6 @@ class IngestOptions:
 # The cohort of LEADER (Liu et al., arXiv 2402.02803) and of the work it compares with: patients
 # with at least two admissions, the 2,000 most frequent diagnoses, training, validation and test
 # in the ratio 8:1:1 (which is how every cohort is split).
-PRESETS = {"paper": IngestOptions(min_visits=2, top_k={"diagnoses": 2000})}
+PRESETS = {
+    "paper": IngestOptions(preset="paper", min_visits=2, top_k={"diagnoses": 2000}),
+}

@@ -77,6 +77,23 @@ def find(input_dir: Path, folders: Sequence[str], tables: Sequence[Table]) -> di
     return found
 
 
+def fits(input_dir: Path, folders: Sequence[str], tables: Sequence[Table]) -> bool:
+    """Whether every table is there with the columns asked for; only headers are read."""
+    try:
+        found = find(input_dir, folders, tables)
+        for table in (table for table in tables if table.name in found):
+            path = found[table.name]
+            if _is_parquet(path):
+                _check_columns(table, path, parquet.header(path)[0])
+                continue
+            with path.open("rb") as raw:
+                start = next(_chunks(path, raw), b"")[:LONGEST_HEADER]
+            _header(table, path, start.removeprefix(codecs.BOM_UTF8))
+    except (WorkbenchError, OSError):
+        return False
+    return True
+
+
 def check(table: Table, path: Path, progress: Callable[[int], None]) -> InputFile:
     """Read a file from end to end once, in bounded memory, and return it with its header.
 

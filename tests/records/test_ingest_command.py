@@ -1,5 +1,10 @@
 """`python -m engine ingest`: the funnel on screen, or one line and exit code 2."""
 
+import subprocess
+import sys
+
+import pytest
+
 from engine.cli import main
 from engine.records.cohort import Cohort
 from tests.tables import write_tables
@@ -30,3 +35,22 @@ def test_force_replaces_a_cohort(tmp_path, capsys):
     assert main(command) == 2
     assert "--force" in capsys.readouterr().err
     assert main([*command, "--force"]) == 0
+
+
+@pytest.mark.parametrize("source", ["mimic-iii", "omop"])
+def test_tables_of_another_layout_are_recognised(tmp_path, capsys, source):
+    tables = write_tables(tmp_path / "in")
+    assert main(["ingest", source, str(tables), str(tmp_path / "cohort")]) == 2
+    assert "or use `ingest mimic-iv`" in capsys.readouterr().err
+    (tables / "patients.csv").write_text("subject_id\n1\n")
+    assert main(["ingest", source, str(tables), str(tmp_path / "cohort")]) == 2
+    assert "or use" not in capsys.readouterr().err
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tiny_cohort):
+    patient = Cohort.open(tiny_cohort).patient_ids()[0]
+    command = f"{sys.executable} -m engine prompt {tiny_cohort} --patient {patient} | head -c 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

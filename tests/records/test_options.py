@@ -30,15 +30,17 @@ def test_first_day_keeps_what_started_within_24_hours(make_cohort):
         ("Furosemide", "2150-03-02 09:59:00"),
         ("Warfarin", "2150-03-02 10:00:00"),
         ("Digoxin", "soon"),
+        ("Aspirin", "2143-02-28 20:00:00"),  # of another stay, seven years ago
     )
     cohort = make_cohort(options=IngestOptions(first_day=True), prescriptions=given)
     assert cohort.visit("1", "300").drugs == ("Furosemide", "Metformin")
     assert dropped(cohort, "prescriptions") == {
         "started later than 24 hours after admission": 1,
         "start time is missing or not a time": 1,
+        "started before the day that precedes admission": 1,
     }
     whole_stay = make_cohort("whole", prescriptions=given)
-    assert len(whole_stay.visit("1", "300").drugs) == 4
+    assert len(whole_stay.visit("1", "300").drugs) == 5
 
 
 def test_patients_with_too_few_admissions_are_left_out_and_counted(make_cohort):
@@ -132,6 +134,7 @@ def test_the_split_seed_moves_patients(make_cohort):
         ({"top_k": {"drugs": 5}}, "--top-k drugs=5"),
         ({"min_count": {"diagnoses": 0}}, "--min-count diagnoses=0"),
         ({"min_visits": 0}, "--min-visits 0"),
+        ({"top_k": {"diagnoses": 10**20}}, "--top-k diagnoses=1"),
         ({"profile_off": ("shoe_size",)}, "--profile-off shoe_size"),
     ],
 )
@@ -145,6 +148,7 @@ def test_the_papers_cohort_is_a_preset(tmp_path):
     command = ["ingest", "mimic-iv", str(tables), str(tmp_path / "paper"), "--preset", "paper"]
     assert main(command) == 0
     options = Cohort.open(tmp_path / "paper").manifest["options"]
+    assert options["preset"] == "paper"
     assert (options["min_visits"], options["top_k"]) == (2, {"diagnoses": 2000})
     assert options["ratios"] == [0.8, 0.1, 0.1]
 
@@ -154,7 +158,7 @@ def test_the_command_line_adds_to_a_preset(tmp_path):
     command = [
         *("ingest", "mimic-iv", str(tables), str(tmp_path / "cohort"), "--preset", "paper"),
         *("--min-visits", "1", "--top-k", "5", "--top-k", "procedures=1", "--min-count", "2"),
-        *("--split-seed", "3", "--profile-off", "race,language"),
+        *("--split-seed", "3", "--profile-off", "race, language"),
     ]
     assert main(command) == 0
     options = Cohort.open(tmp_path / "cohort").manifest["options"]
@@ -166,11 +170,52 @@ def test_the_command_line_adds_to_a_preset(tmp_path):
     assert PRESETS["paper"].min_visits == 2  # the preset itself is untouched
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (["--top-k", "procedures=5"], {"diagnoses": 2000, "procedures": 5}),
+        (["--top-k", "diagnoses=7"], {"diagnoses": 7}),
+        (
+            ["--top-k", "diagnoses=10", "--top-k", "5"],
+            {"diagnoses": 10, "medications": 5, "procedures": 5},
+        ),
+    ],
+)
+def test_a_limit_for_one_vocabulary_leaves_those_of_the_others(tmp_path, given, kept):
+    tables = write_tables(tmp_path / "in")
+    command = ["ingest", "mimic-iv", str(tables), str(tmp_path / "cohort"), "--preset", "paper"]
+    assert main([*command, *given]) == 0
+    assert Cohort.open(tmp_path / "cohort").manifest["options"]["top_k"] == kept
+
+
+def test_a_limit_that_leaves_nothing_to_recommend_is_refused(make_cohort, training_only):
+    with pytest.raises(WorkbenchError, match="--min-count medications=99: no medication group"):
+        make_cohort(options=IngestOptions(min_count={"medications": 99}))
+
+
+def test_a_choice_that_loses_every_row_is_named_as_the_cause(make_cohort):
+    with pytest.raises(WorkbenchError, match="fewer than 9 admissions.*lower --min-visits"):
+        make_cohort(options=IngestOptions(min_visits=9))
+    with pytest.raises(WorkbenchError, match="start time is missing.*leave out --first-day"):
+        make_cohort(options=IngestOptions(first_day=True))
+
+
+def test_a_drug_map_without_any_ndc_to_look_up_is_refused(make_cohort, tmp_path):
+    rrf.write_rrf(tmp_path / "rrf")
+    rxnorm.build(tmp_path / "rrf", tmp_path / "map.sqlite")
+    with pytest.raises(WorkbenchError, match="no prescription of this export has an NDC"):
+        make_cohort(options=IngestOptions(drug_map=tmp_path / "map.sqlite"))
+
+
 def test_a_wrong_choice_ends_in_one_line(tmp_path, capsys):
     tables = write_tables(tmp_path / "in")
     command = ["ingest", "mimic-iv", str(tables), str(tmp_path / "cohort")]
     assert main([*command, "--profile-off", "shoe_size"]) == 2
     assert "no such field" in capsys.readouterr().err
+    for wrong in ("drugs=3", "=3", "many"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*command, "--min-count", wrong])
+        assert wrong in capsys.readouterr().err
     assert main([*command, "--drug-map", str(tmp_path / "none.sqlite")]) == 2
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1 and "none.sqlite" in error
