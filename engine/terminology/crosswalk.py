@@ -3,18 +3,25 @@
     >>> to_icd10("9:4280")
     '10:I509'
 
-The maps of CMS and NCHS name one or more targets for a code; a cohort needs one. Of the targets
-the first by this order is taken:
+The maps of CMS and NCHS name one or more targets for a code; a cohort needs one. Where they name
+one, it is taken. Where they name several, `data/icd9_choices.csv` decides the codes that were
+judged by hand; else the first by this order is taken:
 
 1. a code with a title before one without: a code nobody can read is of no use in a prompt;
 2. a target that stands alone before one that is only part of a combination, because one part of
    it says less than the old code did; of a combination the first part of the first scenario,
    which holds the disease, the later parts what it led to;
-3. a target that the backward map leads to the old code again: both maps agree on it;
-4. the one whose title shares most words with the old title ("Other psoriasis" stays other);
-5. the one that claims least: an "unspecified" side or stage before a named one, because ICD-9
+3. a target that the backward map leads to the old code again;
+4. what the old code implies: a delivery is in childbirth or the third trimester, the dominant
+   side is the right one, an epilepsy without further words is no status epilepticus;
+5. the one whose title shares most words with the old title ("Other psoriasis" stays other);
+6. the one that claims least: an "unspecified" side or stage before a named one, because ICD-9
    did not know it and nobody recorded it;
-6. the first in alphabetical order, so that the same code always gets the same target.
+7. the first in alphabetical order, so that the same code always gets the same target.
+
+A code whose targets lie in several three-character categories has no single equivalent, and stays
+in ICD-9, unless the title chosen says nothing that the old one did not: an organ or a drug would
+be taken at random. That the backward map agrees is no help there: it agrees with all of them.
 
 Whether a target is exact is no rule: the maps flag all targets of a code alike. Procedures have
 no map here. The choice is for learning from older records, not for billing.
@@ -25,13 +32,31 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from engine.terminology import icd
 
 _FORWARD = "icd9toicd10cmgem.csv"
 _BACKWARD = "icd10cmtoicd9gem.csv"
+_CHOSEN_BY_HAND = Path(__file__).parent / "data" / "icd9_choices.csv"
 # Words of ICD titles that say nothing about the disease.
 _FILLERS = frozenset(("a", "an", "and", "by", "for", "from", "in", "of", "on", "or", "the", "to"))
+# Words that claim nothing: how ICD says that no more is known, and the usual circumstances.
+_CLAIMLESS = frozenset(
+    ("accidental", "classifiable", "classified", "closed", "condition", "conditions", "disease")
+    + ("diseases", "disorder", "disorders", "due", "elsewhere", "encounter", "initial", "nec")
+    + ("nos", "not", "organism", "other", "part", "parts", "sequela", "site", "specified", "type")
+    + ("uncomplicated", "unintentional", "unspecified", "with", "without")
+)
+# (words of the old title, words of a target that it implies), the narrowest first.
+_IMPLIED = (
+    ("delivered", "childbirth"),
+    ("delivered", "third trimester"),
+    (" dominant", "right dominant"),
+    ("nondominant", "left non-dominant"),
+    ("nondominant", "left nondominant"),
+    ("epilep", "without status epilepticus"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +67,23 @@ class Equivalent:
     exact: bool  # the map calls both codes identical in meaning
     part: bool  # the map needs this and further codes together
     choices: int  # how many codes the map named
+    reason: str = ""  # of a code chosen by hand: why
 
 
 def to_icd10(code: str) -> str | None:
-    """The ICD-10-CM code for an ICD-9-CM diagnosis "9:4280"; None where there is no map."""
+    """The ICD-10-CM code for an ICD-9-CM diagnosis "9:4280"; None without an equivalent."""
     found = equivalent(code)
     return found.code if found else None
 
 
 def equivalent(code: str) -> Equivalent | None:
-    """The chosen code with what the map says about it; None where there is no map."""
-    version, _, plain = code.partition(":")
-    return _chosen().get(plain.replace(".", "").strip().upper()) if version == "9" else None
+    """The chosen code with what the map says about it; None where there is none to choose."""
+    return _chosen().get(_plain(code))
+
+
+def choices(code: str) -> int:
+    """How many codes the map names for "9:4280"; without an equivalent, 0 or several."""
+    return len({target.code for target in _targets().get(_plain(code), ())})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +95,13 @@ class _Target:
     choice_list: int
 
 
+def _plain(code: str) -> str:
+    version, _, plain = code.partition(":")
+    return plain.replace(".", "").strip().upper() if version == "9" else ""
+
+
 @cache
-def _chosen() -> dict[str, Equivalent]:
+def _targets() -> dict[str, list[_Target]]:
     targets: dict[str, list[_Target]] = {}
     for row in _rows(_FORWARD):
         target = _Target(
@@ -77,33 +112,67 @@ def _chosen() -> dict[str, Equivalent]:
             choice_list=int(row["choice_list"]),
         )
         targets.setdefault(row["icd9cm"], []).append(target)
+    return targets
+
+
+@cache
+def _chosen() -> dict[str, Equivalent]:
     back = {(row["icd9cm"], row["icd10cm"]) for row in _rows(_BACKWARD)}
-    return {source: _choose(source, choices, back) for source, choices in targets.items()}
+    found = {source: _choose(source, named, back) for source, named in _targets().items()}
+    found |= {row["icd9"]: _judged(row) for row in _by_hand()}
+    return {source: one for source, one in found.items() if one}
 
 
-def _choose(source: str, choices: list[_Target], back: set[tuple[str, str]]) -> Equivalent:
-    old_words = _words(icd.title("diagnosis", f"9:{source}"))
+def _choose(source: str, named: list[_Target], back: set[tuple[str, str]]) -> Equivalent | None:
+    old = (icd.title("diagnosis", f"9:{source}") or "").lower()
+    old_words = _words(old)
 
     def order(target: _Target) -> tuple:
         title = icd.title("diagnosis", f"10:{target.code}")
+        written = (title or "").lower()
         return (
             title is None,
             target.combination,
             target.scenario,
             target.choice_list,
             (source, target.code) not in back,
-            -len(_words(title) & old_words),
-            "unspecified" not in (title or "").lower(),
+            _implication(old, written),
+            -len(_words(written) & old_words),
+            "unspecified" not in written,
             target.code,
         )
 
-    first = min(choices, key=order) if len(choices) > 1 else choices[0]
+    first = min(named, key=order)
+    if len({target.code[:3] for target in named if not target.combination}) > 1:
+        claims = _words(icd.title("diagnosis", f"10:{first.code}")) - _CLAIMLESS
+        if not _singular(claims) <= _singular(old_words):
+            return None
     return Equivalent(
         code=f"10:{first.code}",
         exact=not first.approximate,
         part=first.combination,
-        choices=len({target.code for target in choices}),
+        choices=len({target.code for target in named}),
     )
+
+
+def _judged(row: dict[str, str]) -> Equivalent | None:
+    """The choice of a row of the hand table; None where it says that no single code is right."""
+    if not row["icd10"]:
+        return None
+    named = choices(f"9:{row['icd9']}")
+    return Equivalent(f"10:{row['icd10']}", False, False, named, row["reason"])
+
+
+def _implication(old: str, new: str) -> int:
+    """The place among _IMPLIED of what the old title implies and the new one says."""
+    fitting = (
+        place for place, (said, implied) in enumerate(_IMPLIED) if said in old and implied in new
+    )
+    return next(fitting, len(_IMPLIED))
+
+
+def _singular(words: frozenset[str]) -> frozenset[str]:
+    return frozenset(word.removesuffix("s") for word in words)
 
 
 def _words(title: str | None) -> frozenset[str]:
@@ -113,3 +182,8 @@ def _words(title: str | None) -> frozenset[str]:
 def _rows(name: str) -> Iterator[dict[str, str]]:
     with (icd.package_files() / name).open(encoding="utf-8", newline="") as file:
         yield from (row for row in csv.DictReader(file) if row["no_map"] == "0")
+
+
+def _by_hand() -> list[dict[str, str]]:
+    with _CHOSEN_BY_HAND.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))
