@@ -54,12 +54,13 @@ def match(
     """Map one written name.
 
     drug_type is MIMIC's MAIN, BASE or ADDITIVE; without it a row counts as MAIN. A missing
-    route means the form in the name, else the ingredient's systemic code.
+    route means the form in the name, else the only route of a brand in it, else the ingredient's
+    systemic code.
 
     codes are ATC codes of four to seven characters that are known for the row. A name that is
     no drug stays none. Otherwise the groups that codes and name have in common are kept, and if
-    there is none, those of the codes that fit the route (all, if none does). A code of no group
-    we know is ignored.
+    there is none, those of the codes that fit the route (all, if none does); where the name says
+    otherwise, the rule begins with "code against the name". A code of no group we know is ignored.
     """
     return _match((drug or "")[:_LONGEST_TEXT], route, drug_type, tuple(codes))
 
@@ -70,6 +71,8 @@ def _match(
 ) -> DrugMatch:
     text = names.plain(drug)
     where = routes.classify(route, text)
+    if where == routes.UNKNOWN:
+        where = _place_of_brand(text)
     for rule in _non_drug_rules():
         if text and rule.applies(text, where, drug_type):
             return DrugMatch((), "non_drug", f"{rule.kind}: {rule.why}")
@@ -78,13 +81,25 @@ def _match(
     return _by_codes(known, where, named) if known else named
 
 
+def _place_of_brand(text: str) -> tuple[str, ...]:
+    """The only way a brand in the text is given ("timoptic": into the eye), the longest first."""
+    words = text.split()
+    places = _places_of_brands()
+    for length in range(min(len(words), _longest_name()), 0, -1):
+        for start in range(len(words) - length + 1):
+            if place := places.get(" ".join(words[start : start + length])):
+                return routes.widening(place)
+    return routes.UNKNOWN
+
+
 def _by_codes(codes: tuple[str, ...], where: tuple[str, ...], named: DrugMatch) -> DrugMatch:
     if agreed := {code[:4] for code in codes}.intersection(named.groups):
         rule = f"code and name; route {where[0]}"
         return DrugMatch(tuple(sorted(agreed)), "mapped", rule, named.ingredient)
     fitting = _fitting(tuple(Code(code, _routes_of(code)) for code in codes), where) or codes
     groups = tuple(sorted({code[:4] for code in fitting}))
-    return DrugMatch(groups, "mapped", f"code; route {where[0]}")
+    source = "code against the name" if named.groups else "code"
+    return DrugMatch(groups, "mapped", f"{source}; route {where[0]}")
 
 
 def _by_name(drug: str, text: str, where: tuple[str, ...]) -> DrugMatch:
@@ -277,6 +292,14 @@ def _written() -> dict[str, str]:
     known |= {names.plain(name): name for name in _table()}
     known |= {names.plain(row["written"]): row["ingredient"] for row in _rows("brands.csv")}
     return known
+
+
+@cache
+def _places_of_brands() -> dict[str, str]:
+    """The brands that are given in one way only, in plain form → class of route."""
+    return {
+        names.plain(row["written"]): row["route"] for row in _rows("brands.csv") if row["route"]
+    }
 
 
 @cache

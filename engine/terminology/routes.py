@@ -19,7 +19,12 @@ def classify(route: str | None, name: str) -> tuple[str, ...]:
     written = _routes().get(" ".join((route or "").upper().split()))
     form = _form(name)
     place = form if written is None or written in _outranked_by(form) else written
-    return UNKNOWN if place is None else (place, *_content()["wider"].get(place, ()))
+    return UNKNOWN if place is None else widening(place)
+
+
+def widening(place: str) -> tuple[str, ...]:
+    """A class and the wider ones to try after it."""
+    return (place, *_content()["wider"].get(place, ()))
 
 
 def known(route: str) -> bool:

@@ -31,16 +31,28 @@ def test_codes_and_name_keep_what_they_have_in_common(drug, route, codes, groups
         ("VANC 125 SUSP (own)", "PO", VANCOMYCIN, ["A07A"]),
         ("VANC 125 SUSP (own)", None, VANCOMYCIN, ["J01X"]),
         ("XQZ", "OU", VANCOMYCIN, ["S01A"]),
-        ("Lisinopril", "PO", ("C09BA03",), ["C09B"]),  # the package holds the combination
         ("XQZ", "IV", ("S01AA28", "D06AX09"), ["D06A", "S01A"]),  # none fits: all
         ("XQZ", "IV", ("B01A",), ["B01A"]),  # an ancestor of four characters
         ("", "IV", ("B01AB01",), ["B01A"]),
     ],
 )
-def test_codes_win_over_a_name_that_says_otherwise(drug, route, codes, groups):
+def test_codes_stand_for_a_name_that_says_nothing(drug, route, codes, groups):
     found = match(drug, route, "MAIN", codes)
     assert (list(found.groups), found.kind) == (groups, "mapped")
     assert found.rule.startswith("code; route ")
+
+
+@pytest.mark.parametrize(
+    ("drug", "codes", "groups"),
+    [
+        ("Lisinopril", ("C09BA03",), ["C09B"]),  # the package holds the combination
+        ("Metoprolol", ("C09AA03",), ["C09A"]),  # one of the two is wrong
+    ],
+)
+def test_codes_win_over_a_name_that_says_otherwise_and_the_rule_tells(drug, codes, groups):
+    found = match(drug, "PO", "MAIN", codes)
+    assert (list(found.groups), found.kind) == (groups, "mapped")
+    assert found.rule == "code against the name; route oral"
 
 
 def test_a_name_that_is_no_drug_stays_none():

@@ -283,6 +283,63 @@ def test_a_missing_route_or_an_unknown_one_reads_the_form_in_the_name():
     assert match("Budesonide Nasal Spray", "no such route").groups == ("R01A",)
 
 
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("Timolol Maleate 0.5% Oph Soln", "S01E"),
+        ("timolol opth", "S01E"),
+        ("timolol gtts ou", "S01E"),
+        ("timolol 1 drop os", "S01E"),
+        ("Prednisolone acetate oph", "S01B"),
+        ("Ofloxacin oph soln", "S01A"),
+        ("ofloxacin gtts au", "S02A"),
+        ("Diclofenac gel", "M02A"),
+        ("Diclofenac patch", "M02A"),
+        ("Ibuprofen gel caps", "M01A"),
+        ("Lidocaine IV drip", "C01B"),
+        ("lidocaine gtt", "C01B"),
+        ("KCl 20 mEq IVPB", "B05X"),
+        ("aspirin 81 mg od", "B01A"),  # once daily, not an eye
+    ],
+)
+def test_the_words_of_a_form(name, group):
+    assert match(name).groups == (group,)
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("Timoptic", "S01E"),
+        ("Timoptic-XE 0.5%", "S01E"),
+        ("Pred Forte 1%", "S01B"),
+        ("Prednisolone acetate", "S01B"),
+        ("Firvanq", "A07A"),
+        ("Vancomycin (Firvanq)", "A07A"),
+        ("Entocort", "A07E"),
+        ("Rhinocort", "R01A"),
+        ("Peridex", "A01A"),
+        ("Ciloxan", "S01A"),
+        ("Cetraxal", "S02A"),
+        ("Flonase", "R01A"),
+        ("Flovent", "R03B"),
+        ("Gyne-Lotrimin", "G01A"),
+        ("Cortenema", "A07E"),
+        ("Caverject", "G04B"),
+        ("Protopic", "D11A"),
+        ("Tice BCG", "L03A"),
+    ],
+)
+def test_a_brand_that_is_given_in_one_way_only_stands_in_for_a_missing_route(name, group):
+    assert match(name).groups == match(name, "no such route").groups == (group,)
+
+
+def test_a_written_route_wins_over_the_brand():
+    assert match("Timoptic", "PO").groups == ("C07A",)
+    assert match("Firvanq", "IV").groups == ("J01X",)
+    assert match("Prednisolone acetate", "PO").groups == ("H02A",)
+    assert match("Timoptic", "OU").rule == "name; route ophthalmic"
+
+
 def test_the_order_of_components_does_not_matter():
     one, other = match("Valsartan-Sacubitril", "PO"), match("Sacubitril/Valsartan", "PO")
     assert one.groups == other.groups == ("C09D",)

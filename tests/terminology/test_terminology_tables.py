@@ -68,6 +68,11 @@ def test_every_brand_leads_to_an_ingredient():
     assert {row["ingredient"] for row in rows("brands.csv")} <= KNOWN | COMPONENTS
 
 
+def test_the_route_of_a_brand_is_a_class_that_routes_are_read_as():
+    assert {row["route"] for row in rows("brands.csv")} - {"", None} <= CLASSES
+    assert sum(bool(row["route"]) for row in rows("brands.csv")) > 150
+
+
 def test_every_pattern_leads_to_an_ingredient():
     items = yaml.safe_load((DATA / "patterns.yaml").read_text(encoding="utf-8"))
     assert {item["ingredient"] for item in items} <= KNOWN
