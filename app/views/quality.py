@@ -1,10 +1,12 @@
 """Data: how good the records of the open cohort are, as counted when it was made."""
 
+import shlex
+
 import streamlit as st
 
 from app import session, style
 from app.widgets import notice
-from engine.records import quality_figures, quality_findings, quality_report
+from engine.records import quality_choices, quality_figures, quality_findings, quality_report
 from engine.records.cohort import Cohort
 
 NARROWEST = {1: 700, 2: 420, 3: 300}  # pixels of a piece, by how many stand side by side
@@ -40,7 +42,7 @@ def _draw_head(cohort: Cohort, facts: dict) -> None:
             )
     st.caption(
         f"Counted when {style.literal(cohort.folder.name)} was made from "
-        f"{style.literal(facts['source'])}. Counts only: no patient is named here."
+        f"{style.literal(facts['source'])}. {quality_findings.SHOWN}"
     )
     st.markdown(f"##### {style.literal(quality_findings.headline(facts))}")
 
@@ -66,19 +68,25 @@ def _draw_section(section: quality_report.Section, figures: dict) -> None:
 
 
 def _draw_nothing(cohort: Cohort) -> None:
-    notice.empty(
-        "This cohort has no quality report.",
-        [
-            "The report is counted while a cohort is made; this one was made without it.",
-            "Make the cohort again from the same tables, with the same options, and it is here.",
-            "The same tables and options give the same records and splits: models stay valid.",
-        ],
-    )
-    source = cohort.manifest.get("source", "SOURCE")
-    st.code(
-        f".venv/bin/python -m engine ingest {source} INPUT_DIR {cohort.folder} --force",
-        language="bash",
-    )
+    options = cohort.manifest.get("options", {})
+    steps = [
+        "The report is counted while a cohort is made; this one was made without it, or by another "
+        "version of the workbench.",
+        "Make the cohort again from the same tables with its own options, as below, and it is "
+        "here.",
+        "The same tables and options give the same records and splits: models stay valid.",
+    ]
+    if options.get("drug_map"):
+        steps.append(f"FILE is the drug map with the SHA-256 {options['drug_map'].get('sha256')}.")
+    notice.empty("This cohort has no quality report.", steps)
+    st.code(_command(cohort, options), language="bash", wrap_lines=True)
+
+
+def _command(cohort: Cohort, options: dict) -> str:
+    """Return the command that makes the cohort again, safe to paste into a shell."""
+    words = [".venv/bin/python", "-m", "engine", "ingest"]
+    words += [str(cohort.manifest.get("source", "SOURCE")), "INPUT_DIR", str(cohort.folder)]
+    return shlex.join([*words, *quality_choices.arguments(options), "--force"])
 
 
 if __name__ == "__main__":

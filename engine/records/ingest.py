@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -135,7 +136,10 @@ def build(
         assemble.visits(connection, options)
         funnel = count(connection, source, files, bad_lines)
         step("collecting the vocabulary")
-        write_vocabulary(connection, folder, options)
+        vocabulary = write_vocabulary(connection, folder, options)
+        funnel = replace(
+            funnel, vocabulary={kind: len(getattr(vocabulary, kind)) for kind in VOCABULARIES}
+        )
         step("writing the cohort")
         write_tables(connection, folder)
         step("judging the quality")
@@ -168,7 +172,7 @@ def count(
                count(*) FILTER (WHERE len(diagnoses) > 0 AND len(medications) > 0)
         FROM visits
     """).fetchone()
-    kinds, unmapped = medications.mapping(connection)
+    kinds, unmapped, unmapped_names = medications.mapping(connection)
     return Funnel(
         tables=tuple(counts.values()),
         absent=tuple(table.name for table in source.tables if table.name not in files),
@@ -178,12 +182,13 @@ def count(
         first_visits=patients,  # everyone has exactly one
         mapping=kinds,
         unmapped=tuple(unmapped),
+        unmapped_names=unmapped_names,
     )
 
 
 def write_vocabulary(
     connection: duckdb.DuckDBPyConnection, folder: Path, options: IngestOptions
-) -> None:
+) -> Vocabulary:
     """Write splits.json, and vocabulary.json and titles.json; leave the table `splits`."""
     ids = connection.execute("SELECT DISTINCT patient_id FROM visits").fetchall()
     splits = split_patients((row[0] for row in ids), options.split_seed)
@@ -210,11 +215,13 @@ def write_vocabulary(
         ]
 
     profile = {field: distinct(field) for field in PROFILE_FIELDS if field != "age_band"}
-    Vocabulary.from_codes(
+    vocabulary = Vocabulary.from_codes(
         **{kind: frequent(kind) for kind in VOCABULARIES},
         profile={**profile, "age_band": [age_band(age) for age in distinct("age")]},
-    ).save(folder / "vocabulary.json")
+    )
+    vocabulary.save(folder / "vocabulary.json")
     _write_json(folder / "titles.json", assemble.titles(connection))
+    return vocabulary
 
 
 def write_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:

@@ -3,9 +3,12 @@
 Like `engine.records.assemble`, whose tables these build on: a row that is left out says why.
 """
 
+import re
+
 import duckdb
 
 from engine.records.assemble import NO_PLACE, register
+from engine.records.funnel import FEWEST_ROWS, masked
 from engine.records.options import IngestOptions
 from engine.terminology import drugs, rxnorm
 
@@ -62,6 +65,11 @@ SELECT visit_id, list(drug ORDER BY drug) AS names FROM (
 GROUP BY visit_id;
 """
 
+# Rows of the cohort's own visits: whatever else is wrong with them, they have a place.
+MISPLACED = ", ".join(re.findall("THEN ('.+')", NO_PLACE))  # as literals of SQL
+IN_COHORT = f"coalesce(problem NOT IN ({MISPLACED}), true)"
+LISTED = 100  # names not recognised that are kept
+
 
 def assemble(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> None:
     """Map each distinct drug name once, check the prescriptions and list them per visit."""
@@ -91,16 +99,28 @@ def assemble(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> N
     connection.execute(PRESCRIPTIONS.format(no_place=NO_PLACE, too_late=too_late))
 
 
-def mapping(connection: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], list[tuple[str, int]]]:
-    """Return prescription rows by how their name was understood, and the unmapped names."""
+def mapping(
+    connection: duckdb.DuckDBPyConnection,
+) -> tuple[dict[str, int], list[tuple[str, int]], int]:
+    """Return the rows of the cohort's visits by how their drug name was understood.
+
+    Then the names that were not, as they may be shown (`masked`, and none that is rare), with
+    their rows, the most frequent first; and how many such names there are in all.
+    """
     kinds = {"mapped": 0, "non_drug": 0, "unmapped": 0}
     kinds |= dict(
         connection.execute(
-            "SELECT kind, count(*) FROM checked_prescriptions WHERE kind IS NOT NULL GROUP BY kind"
+            "SELECT kind, count(*) FROM checked_prescriptions "
+            f"WHERE kind IS NOT NULL AND {IN_COHORT} GROUP BY kind"
         ).fetchall()
     )
-    unmapped = connection.execute(
-        "SELECT drug, count(*) FROM checked_prescriptions WHERE kind = 'unmapped' "
-        "GROUP BY drug ORDER BY count(*) DESC, drug LIMIT 100"
+    connection.execute(
+        "CREATE TEMP TABLE unmapped_names AS SELECT drug, count(*) AS rows "
+        f"FROM checked_prescriptions WHERE kind = 'unmapped' AND {IN_COHORT} GROUP BY drug"
+    )
+    names = connection.execute("SELECT count(*) FROM unmapped_names").fetchone()[0]
+    frequent = connection.execute(
+        f"FROM unmapped_names WHERE rows >= {FEWEST_ROWS} ORDER BY rows DESC, drug LIMIT {LISTED}"
     ).fetchall()
-    return kinds, unmapped
+    connection.execute("DROP TABLE unmapped_names")
+    return kinds, [(masked(name), rows) for name, rows in frequent], names

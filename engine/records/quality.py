@@ -1,28 +1,28 @@
 """What there is to know about the data of a cohort before a model learns from it, in numbers.
 
 `facts` counts, in SQL, while the tables of an ingest are still open; what it returns is written
-to `quality.json` and drawn by `engine.records.quality_report`. It holds counts and the names of
-codes and drugs, never a patient: no id, no date finer than a year, no extreme of one person (the
-last bar of every distribution is "so many or more"). Only whole numbers are added up, so that the
-same input gives the same bytes however the work is shared between cores.
+to `quality.json` and drawn by `engine.records.quality_report`. It holds counts, titles of codes
+and frequent drug names: no id, no date finer than a year, no extreme of one person (the last bar
+of every distribution is "so many or more"). Drug names are free text; what is shown of them is
+decided in `engine.records.funnel`. Only whole numbers are added up, so that the same input gives
+the same bytes however the work is shared between cores.
 """
 
 from collections.abc import Iterable, Mapping
 
 import duckdb
 
+from engine.records import quality_codes
 from engine.records.funnel import Funnel
+from engine.records.medications import IN_COHORT
 from engine.records.options import IngestOptions
 from engine.records.schema import PROFILE_FIELDS, age_band
 from engine.records.splits import SPLITS
 from engine.records.vocabulary import Vocabulary
-from engine.terminology import atc, icd
 
 KINDS = ("diagnoses", "procedures", "medications")
-MOST_FREQUENT = 25  # codes of each kind that are listed
 UNMAPPED_NAMES = 40  # drug names that are listed
-LONGEST_NAME = 100  # characters kept of a drug name or title
-HELD_BY = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
+AGAINST = "code against the name"  # so begins, or goes on, the rule of `engine.terminology.drugs`
 # A distribution ends with "so many or more", so that no single patient stands out.
 MOST_VISITS = 20
 MOST_CODES = {"diagnoses": 40, "procedures": 20, "medications": 60}
@@ -47,7 +47,7 @@ def facts(
     `titles` are the source's own, as in `titles.json`; `source` is its name. The same input and
     options give the same facts.
     """
-    codes = {kind: _code_counts(connection, kind) for kind in KINDS}
+    codes = {kind: quality_codes.counts(connection, kind) for kind in KINDS}
     return {
         "source": source,
         "options": options.to_dict(),
@@ -85,11 +85,13 @@ def facts(
             "FROM visits WHERE discharge_time IS NOT NULL",
             MOST_DAYS,
         ),
-        "codes": {kind: _frequency(kind, codes[kind], titles) for kind in KINDS},
+        "codes": {kind: quality_codes.frequency(kind, codes[kind], titles) for kind in KINDS},
         "titles": {
-            kind: _title_coverage(kind, codes[kind], titles) for kind in ("diagnoses", "procedures")
+            kind: quality_codes.title_coverage(kind, codes[kind], titles)
+            for kind in quality_codes.SINGULAR
         },
-        "crosswalk": _crosswalk(connection) if options.icd10 else None,
+        "crosswalk": quality_codes.translation(connection) if options.icd10 else None,
+        "vocabulary": {kind: len(getattr(vocabulary, kind)) for kind in KINDS},
         "drugs": _drugs(connection, funnel),
         "years": _years(connection),
         "splits": _splits(connection, codes, vocabulary),
@@ -154,67 +156,30 @@ def _ages(connection: duckdb.DuckDBPyConnection) -> dict:
     }
 
 
-def _code_counts(connection: duckdb.DuckDBPyConnection, kind: str) -> dict[str, dict[str, int]]:
-    """Return code → split → visits that hold it."""
-    counts: dict[str, dict[str, int]] = {}
-    for code, split, visits in connection.execute(
-        f"SELECT code, split, count(*) FROM (SELECT unnest({kind}) AS code, split "
-        "FROM visits JOIN splits USING (patient_id)) GROUP BY ALL ORDER BY ALL"
-    ).fetchall():
-        counts.setdefault(code, {})[split] = visits
-    return counts
-
-
-def _frequency(kind: str, counts: dict[str, dict[str, int]], titles: Mapping) -> dict:
-    """Return the most frequent codes of a kind and how long the tail of rare ones is."""
-    frequent = sorted(
-        ((sum(splits.values()), code) for code, splits in counts.items()),
-        key=lambda pair: (-pair[0], pair[1]),
-    )
-    held, held_by = 0, []
-    for place, (visits, _) in enumerate(frequent, start=1):
-        held += visits
-        if place in HELD_BY or place == len(frequent):
-            held_by.append([place, held])
-    return {
-        "distinct": len(frequent),
-        "rows": held,
-        "once": sum(visits == 1 for visits, _ in frequent),
-        "top": [
-            {"code": code, "title": _title(kind, code, titles), "visits": visits}
-            for visits, code in frequent[:MOST_FREQUENT]
-        ],
-        "held_by": held_by,  # most frequent so many codes → rows they hold together
-    }
-
-
-def _title_coverage(kind: str, counts: dict[str, dict[str, int]], titles: Mapping) -> dict:
-    """Return codes and rows by where their title comes from."""
-    coverage = {origin: {"codes": 0, "rows": 0} for origin in ("source", "engine", "none")}
-    for code, splits in counts.items():
-        own = titles.get(_SINGULAR[kind], {}).get(code)
-        origin = "source" if own else "engine" if icd.title(_SINGULAR[kind], code) else "none"
-        coverage[origin]["codes"] += 1
-        coverage[origin]["rows"] += sum(splits.values())
-    return coverage
-
-
 def _drugs(connection: duckdb.DuckDBPyConnection, funnel: Funnel) -> dict:
-    """Return how the drug names were understood, by rows and by distinct names."""
+    """Return how the drug names of the cohort's visits were understood, by rows and by names."""
+    connection.execute(f"""
+        CREATE TEMP TABLE understood AS SELECT kind, rule, drug, rows FROM drug_map JOIN (
+            SELECT number, count(*) AS rows FROM checked_prescriptions
+            WHERE number IS NOT NULL AND {IN_COHORT} GROUP BY number) USING (number)
+    """)
     names = dict(
         connection.execute(
-            "SELECT kind, count(DISTINCT drug) FROM drug_map GROUP BY kind ORDER BY kind"
+            "SELECT kind, count(DISTINCT drug) FROM understood GROUP BY kind ORDER BY kind"
         ).fetchall()
     )
     rules: dict[tuple[str, str], int] = {}
-    for kind, rule, rows in connection.execute("""
-        SELECT kind, rule, sum(rows)::BIGINT FROM drug_map JOIN (
-            SELECT number, count(*) AS rows FROM checked_prescriptions
-            WHERE number IS NOT NULL GROUP BY number) USING (number)
-        GROUP BY kind, rule ORDER BY kind, rule
-    """).fetchall():
+    for kind, rule, rows in connection.execute(
+        "SELECT kind, rule, sum(rows)::BIGINT FROM understood GROUP BY ALL ORDER BY ALL"
+    ).fetchall():
         key = kind, _rule(rule)
         rules[key] = rules.get(key, 0) + rows
+    contradicted = connection.execute(
+        "SELECT count(DISTINCT drug), coalesce(sum(rows), 0)::BIGINT FROM understood "
+        f"WHERE contains(rule, '{AGAINST}')"
+    ).fetchone()
+    connection.execute("DROP TABLE understood")
+    rarer = funnel.rarer(UNMAPPED_NAMES)
     return {
         "rows": {kind: funnel.mapping[kind] for kind in ("mapped", "non_drug", "unmapped")},
         "names": {kind: names.get(kind, 0) for kind in ("mapped", "non_drug", "unmapped")},
@@ -224,23 +189,10 @@ def _drugs(connection: duckdb.DuckDBPyConnection, funnel: Funnel) -> dict:
                 rules.items(), key=lambda item: (item[0][0], -item[1], item[0][1])
             )
         ],
-        "unmapped": [
-            [name[:LONGEST_NAME], rows] for name, rows in funnel.unmapped[:UNMAPPED_NAMES]
-        ],
+        "contradicted": dict(zip(("names", "rows"), contradicted, strict=True)),
+        "unmapped": [list(name) for name in funnel.unmapped[:UNMAPPED_NAMES]],
+        "rarer": dict(zip(("names", "rows"), rarer, strict=True)),
     }
-
-
-def _crosswalk(connection: duckdb.DuckDBPyConnection) -> dict:
-    """Return the ICD-9 diagnoses that were translated to ICD-10, and those that were left."""
-    names = ("translated_rows", "translated_codes", "left_rows", "left_codes")
-    counts = connection.execute("""
-        SELECT count(*) FILTER (WHERE code <> written),
-               count(DISTINCT written) FILTER (WHERE code <> written),
-               count(*) FILTER (WHERE code = written),
-               count(DISTINCT written) FILTER (WHERE code = written)
-        FROM checked_diagnoses WHERE problem IS NULL AND starts_with(written, '9:')
-    """).fetchone()
-    return dict(zip(names, counts, strict=True))
 
 
 def _years(connection: duckdb.DuckDBPyConnection) -> list[dict]:
@@ -283,11 +235,14 @@ def _splits(
             known = set(getattr(vocabulary, kind))
             there = {code: counts[split] for code, counts in codes[kind].items() if split in counts}
             new = {code: rows for code, rows in there.items() if code not in known}
+            # Training patients have these; a limit of the vocabulary left them out.
+            limited = {code: rows for code, rows in new.items() if "train" in codes[kind][code]}
             place[kind] = {
                 "codes": len(there),
                 "rows": sum(there.values()),
                 "unknown_codes": len(new),
                 "unknown_rows": sum(new.values()),
+                "limited_rows": sum(limited.values()),
             }
         places.append(place)
     return places
@@ -352,17 +307,6 @@ def _times(connection: duckdb.DuckDBPyConnection, funnel: Funnel) -> list[dict]:
     return [
         {"what": what, "of": of, "rows": rows, "found": found} for what, of, rows, found in counted
     ]
-
-
-_SINGULAR = {"diagnoses": "diagnosis", "procedures": "procedure"}
-
-
-def _title(kind: str, code: str, titles: Mapping) -> str | None:
-    if kind == "medications":
-        return atc.name(code)
-    own = titles.get(_SINGULAR[kind], {}).get(code)
-    title = own or icd.title(_SINGULAR[kind], code)
-    return title and title[:LONGEST_NAME]
 
 
 def _rule(rule: str) -> str:

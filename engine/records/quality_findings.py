@@ -1,11 +1,19 @@
 """The facts about a cohort's data in words: a headline, a few key numbers, what to read first.
 
 Every sentence is made from `engine.records.quality.facts`; texts from the data (drug names) stand
-in them as they were written, so whoever draws a sentence escapes it.
+in them, so whoever draws a sentence escapes it.
 """
 
 from dataclasses import dataclass
 
+from engine.records import quality_choices
+from engine.records.funnel import FEWEST_ROWS, rarer_names
+
+# What is in a report, and what of a free text is not.
+SHOWN = (
+    f"Counts, titles of codes and frequent drug names. A name in fewer than {FEWEST_ROWS} rows is "
+    "not listed; e-mail addresses and long numbers in names are hidden."
+)
 # From which share on something asks for a look, by field; a site may well have good reasons.
 MISSING = {
     "age": 0.02,
@@ -60,6 +68,14 @@ SET_ASIDE = (
     "none of the admissions was kept",
     "no admission on record",
 )
+# How sure an ICD-10 code is of which an ICD-9 code was the origin.
+TRANSLATIONS = {
+    "identical": "became the one code that the map calls the same",
+    "near": "the one code that is close in meaning",
+    "chosen": "one chosen of several codes",
+    "part": "one part of a combination of codes",
+    "left": "have no single equivalent and stay in ICD-9",
+}
 TIMES = {
     "admission time missing or unreadable": "have an admission time that is missing or unreadable; "
     "they were left out",
@@ -154,7 +170,7 @@ def cards(facts: dict) -> list[Card]:
         Card(
             "Drugs recognised",
             share(prescriptions - drugs["unmapped"], prescriptions),
-            f"of {counted(prescriptions, 'prescription')}; "
+            f"of {counted(prescriptions, 'prescription')} of these visits; "
             f"{share(drugs['non_drug'], prescriptions)} are vehicles, flushes or supplies",
         ),
         Card(
@@ -219,23 +235,33 @@ def _size(facts: dict):
 
 
 def _choices(facts: dict):
-    if facts["options"]["first_day"]:
-        yield Notice(
-            "Only medications started within 24 hours of admission are kept, by choice.",
-            look=False,
-        )
+    if said := quality_choices.sentences(facts["options"]):
+        yield Notice(f"Chosen when the cohort was made: {'; '.join(said)}.", look=False)
 
 
 def _names(facts: dict):
-    rows, unmapped = facts["drugs"]["rows"], facts["drugs"]["unmapped"]
+    drugs = facts["drugs"]
+    rows, unmapped, against = drugs["rows"], drugs["unmapped"], drugs["contradicted"]
     total = sum(rows.values())
     if rows["unmapped"]:
-        largest, times = unmapped[0]
+        most = (
+            f"The most frequent is “{unmapped[0][0]}” ({number(unmapped[0][1])})."
+            if unmapped
+            else "None is frequent enough to be listed: "
+            f"{rarer_names(drugs['rarer']['names'], drugs['rarer']['rows'])}."
+        )
         yield Notice(
-            f"{share(rows['unmapped'], total)} of the prescriptions "
+            f"{share(rows['unmapped'], total)} of the prescriptions of these visits "
             f"({number(rows['unmapped'])}) have a drug name that is not recognised, and are left "
-            f"out. The most frequent is “{largest}” ({number(times)}).",
+            f"out. {most}",
             look=rows["unmapped"] > UNRECOGNISED * total,
+        )
+    if against["rows"]:
+        yield Notice(
+            f"{share(against['rows'], total)} of the prescriptions ({number(against['rows'])}, of "
+            f"{counted(against['names'], 'drug name')}) have a product code that contradicts the "
+            "drug's name. Either may be wrong: look at how the export fills its codes.",
+            look=True,
         )
 
 
@@ -264,8 +290,8 @@ def _empty_fields(facts: dict):
         if not row["rows"] or not row["missing"]:
             continue
         if row["off"]:
-            yield Notice(f"{name} was left out by choice when the cohort was made.", look=False)
-        elif row["missing"] == row["rows"] and row["field"] not in PLURALS:
+            continue  # told among the choices
+        if row["missing"] == row["rows"] and row["field"] not in PLURALS:
             yield Notice(
                 f"{name} is empty throughout: the export does not hold it.",
                 look=row["field"] in MISSING,
@@ -294,10 +320,16 @@ def _versions(facts: dict):
     ten = sum(year["icd10"] for year in facts["years"])
     crosswalk = facts["crosswalk"]
     if crosswalk:
-        total = crosswalk["translated_rows"] + crosswalk["left_rows"]
+        total = sum(part["rows"] for part in crosswalk.values())
+        parts = (
+            f"{share(crosswalk[name]['rows'], total)} {meaning}"
+            for name, meaning in TRANSLATIONS.items()
+            if crosswalk[name]["rows"]
+        )
         yield Notice(
-            f"{share(crosswalk['translated_rows'], total)} of the ICD-9 diagnoses were translated "
-            f"to ICD-10; {number(crosswalk['left_rows'])} have no equivalent and stay.",
+            f"Of the ICD-9 diagnoses ({number(total)}), on the way to ICD-10: {', '.join(parts)}."
+            if total
+            else "No diagnosis is in ICD-9: there was nothing to translate.",
             look=False,
         )
     elif min(nine, ten) > BOTH_VERSIONS * (nine + ten):
@@ -336,9 +368,16 @@ def _new_codes(facts: dict):
     for kind in ("diagnoses", "medications"):
         part = test[kind]
         if part["unknown_rows"]:
+            kept = quality_choices.limit(facts["options"], kind)
+            why = (
+                f": {share(part['limited_rows'], part['rows'])} because the vocabulary holds "
+                f"{kept}, by choice, the rest because no training patient has them"
+                if kept and part["limited_rows"]
+                else ""
+            )
             yield Notice(
                 f"{share(part['unknown_rows'], part['rows'])} of the {kind} of test patients are "
-                "not among the codes that models learn from the training patients.",
+                f"not among the codes that models learn from the training patients{why}.",
                 look=part["unknown_rows"] > UNSEEN * part["rows"],
             )
 

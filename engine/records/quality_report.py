@@ -16,6 +16,7 @@ from pathlib import Path
 
 from engine.files import read_json, write_text
 from engine.palette import FONT, INK, LINE, MUTED, PRIMARY, PRIMARY_LIGHT, SURFACE
+from engine.records import quality_choices
 from engine.records import quality_findings as findings
 from engine.records import quality_tables as tables
 from engine.records.quality_figures import CONFIG, figures
@@ -23,7 +24,7 @@ from engine.records.quality_figures import CONFIG, figures
 __all__ = ["FILES", "Piece", "Section", "figures", "html", "overview", "read", "sections", "write"]
 
 FILES = ("quality.json", "quality.html")  # beside a cohort's own files
-FORMAT = 1  # of quality.json; raised when a fact changes its meaning
+FORMAT = 2  # of quality.json; raised when a fact changes its meaning
 
 CSS = f"""
 .qr-cards {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr));
@@ -195,7 +196,8 @@ def sections(facts: dict) -> list[Section]:
             "tail",
             "How long the tail of rare codes is",
             "A line that climbs early says that few codes make up most of the record. What is "
-            "seen once cannot be learned as a code; the teacher still reads its title.",
+            "seen once cannot be learned as a code; the teacher still reads its title. The "
+            "vocabulary is what models learn: codes of the training patients.",
             (
                 Piece("Share held by the most frequent codes", figure="long_tail"),
                 Piece("In numbers", table=tables.tail(facts)),
@@ -205,12 +207,18 @@ def sections(facts: dict) -> list[Section]:
             "mapping",
             "How names and codes are understood",
             "Drug names become medication groups (ATC, third level), codes become titles. A "
-            "frequent name among those not recognised is worth reporting: it is left out today.",
+            "frequent name among those not recognised is worth reporting: it is left out today. "
+            "Counted are the prescriptions of this cohort's visits.",
             (
                 Piece("Drug names", figure="drugs"),
                 Piece("Names not recognised", table=tables.unmapped(facts)),
                 Piece("By which rule", table=tables.rules(facts)),
                 Piece("Titles of codes", table=tables.titles(facts)),
+                *(
+                    [Piece("From ICD-9 to ICD-10", table=tables.translation(facts))]
+                    if facts["crosswalk"]
+                    else []
+                ),
             ),
         ),
         Section(
@@ -233,8 +241,8 @@ def sections(facts: dict) -> list[Section]:
         Section(
             "splits",
             "Who trains and who tests",
-            "Patients, not visits, are divided. Codes that training patients never had (or that "
-            "were left out of the vocabulary) are unknown to the student.",
+            "Patients, not visits, are divided. Codes that training patients never had are "
+            f"unknown to the student{_limits(facts)}.",
             (Piece("", table=tables.splits(facts)),),
             columns=1,
         ),
@@ -265,8 +273,8 @@ def html(facts: dict) -> str:
         f"<title>Data quality</title>\n<style>{PAGE_CSS}{CSS}</style>\n</head>\n<body>\n<main>\n"
         f'<p class="over">Data quality of a cohort from {escape(facts["source"])}</p>\n'
         f"<h1>{escape(title)}</h1>\n{overview(facts)}\n{body}"
-        "<footer>Counts only; no patient is named or dated here. Made by the medication workbench "
-        "when the cohort was ingested. Decision support for research; a clinician decides."
+        f"<footer>{escape(findings.SHOWN)} Made by the medication workbench when the cohort was "
+        "ingested. Decision support for research; a clinician decides."
         "</footer>\n</main>\n"
         f'<script type="application/json" id="charts">{embedded}</script>\n'
         f"<script>{library}</script>\n<script>{DRAW}</script>\n</body>\n</html>\n"
@@ -287,6 +295,12 @@ def read(folder: Path) -> dict | None:
         return None
     facts = read_json(path, "ingest the cohort again")
     return facts if facts.get("format") == FORMAT else None
+
+
+def _limits(facts: dict) -> str:
+    kept = {kind: quality_choices.limit(facts["options"], kind) for kind in findings.PLURALS}
+    said = "; ".join(f"{kind}, {limit}" for kind, limit in kept.items() if limit)
+    return f", and so are those that the vocabulary leaves out by choice ({said})" * bool(said)
 
 
 def _item(tag: str, kind: str, text: str) -> str:

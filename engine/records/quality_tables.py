@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from engine.records import quality_findings as findings
+from engine.records.funnel import rarer_names
 from engine.records.quality_findings import number, share
 
 SHORT = 12  # characters
@@ -15,7 +16,16 @@ RULES = {
     "pattern": "a pattern, such as a fluid",
     "combination": "the names of a combination",
     "code": "the code of the product",
+    "code and name": "the code of the product and the name",
+    "code against the name": "the code of the product, against the name",
     "start of a name": "a name that was cut off",
+}
+TRANSLATIONS = {
+    "identical": "has one target, which the map calls the same",
+    "near": "has one target, close in meaning",
+    "chosen": "has several targets, of which one was chosen",
+    "part": "became one part of a combination",
+    "left": "has no single target, and stays",
 }
 
 
@@ -65,6 +75,7 @@ def tail(facts: dict) -> str:
                 [
                     name,
                     number(codes["distinct"]),
+                    number(facts["vocabulary"][kind]),
                     number(codes["rows"]),
                     share(codes["once"], codes["distinct"]),
                     *(share(held.get(most, codes["rows"]), codes["rows"]) for most in (10, 100)),
@@ -75,6 +86,7 @@ def tail(facts: dict) -> str:
         (
             ("", ""),
             ("different codes", "n"),
+            ("in the vocabulary", "n"),
             ("entries", "n"),
             ("codes seen once", "n"),
             ("held by the top 10", "n"),
@@ -85,12 +97,15 @@ def tail(facts: dict) -> str:
 
 
 def unmapped(facts: dict) -> str:
-    """Return the drug names that nobody recognised."""
-    names = facts["drugs"]["unmapped"]
-    if not names:
+    """Return the frequent drug names that nobody recognised, and how many others there are."""
+    names, rarer = facts["drugs"]["unmapped"], facts["drugs"]["rarer"]
+    if not names and not rarer["names"]:
         return '<p class="qr-muted">Every drug name was recognised.</p>'
-    most = names[0][1]
+    most = max(rarer["rows"], *(times for _, times in names), 1)
     lines = [("", [escape(name), number(times), _bar(times, most)]) for name, times in names]
+    if rarer["names"]:
+        text = rarer_names(rarer["names"], rarer["rows"])
+        lines.append(("sub", [text, number(rarer["rows"]), _bar(rarer["rows"], most)]))
     return _table((("as written", ""), ("prescriptions", "n"), ("", "bar")), lines)
 
 
@@ -113,7 +128,7 @@ def rules(facts: dict) -> str:
 
 
 def titles(facts: dict) -> str:
-    """Return where titles come from, and what the crosswalk translated."""
+    """Return where titles come from."""
     lines = []
     for kind, coverage in facts["titles"].items():
         codes = sum(part["codes"] for part in coverage.values())
@@ -128,18 +143,35 @@ def titles(facts: dict) -> str:
                 look = "look" if origin == "none" and part["rows"] > 0.005 * entries else ""
                 cells = [kind, name, number(part["codes"]), share(part["codes"], codes)]
                 lines.append((look, [*cells, share(part["rows"], entries)]))
-    crosswalk = facts["crosswalk"]
-    if crosswalk:
-        codes = crosswalk["translated_codes"] + crosswalk["left_codes"]
-        entries = crosswalk["translated_rows"] + crosswalk["left_rows"]
-        for name, part in (("translated to ICD-10", "translated"), ("kept as they are", "left")):
-            cells = ["ICD-9 diagnoses", name, number(crosswalk[f"{part}_codes"])]
-            shares = (
-                share(crosswalk[f"{part}_codes"], codes),
-                share(crosswalk[f"{part}_rows"], entries),
-            )
-            lines.append(("", [*cells, *shares]))
     heads = (("", ""), ("title from", ""), ("codes", "n"), ("of codes", "n"), ("of entries", "n"))
+    return _table(heads, lines)
+
+
+def translation(facts: dict) -> str:
+    """Return how sure the ICD-10 codes are that ICD-9 diagnoses were translated to."""
+    parts = facts["crosswalk"]
+    codes = sum(part["codes"] for part in parts.values())
+    entries = sum(part["rows"] for part in parts.values())
+    lines = [
+        (
+            "",
+            [
+                name,
+                number(parts[key]["codes"]),
+                share(parts[key]["codes"], codes),
+                number(parts[key]["rows"]),
+                share(parts[key]["rows"], entries),
+            ],
+        )
+        for key, name in TRANSLATIONS.items()
+    ]
+    heads = (
+        ("an ICD-9 code", ""),
+        ("codes", "n"),
+        ("of codes", "n"),
+        ("entries", "n"),
+        ("of entries", "n"),
+    )
     return _table(heads, lines)
 
 

@@ -1,5 +1,7 @@
 """The page "Data": what the report says, or how to make one where there is none."""
 
+import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -58,6 +60,29 @@ def test_a_cohort_without_a_report_says_how_to_make_one(cohort_folder):
     assert "no quality report" in text
     assert "-m engine ingest mimic-iv INPUT_DIR" in text and "--force" in text
     assert not app.get("plotly_chart")
+
+
+def test_the_command_makes_the_cohort_again_with_its_own_options(cohort_folder):
+    (cohort_folder / "quality.json").unlink()
+    path = cohort_folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["source"] = "mimic-iv; touch x"
+    manifest["options"] |= {
+        "preset": "paper",
+        "min_visits": 2,
+        "top_k": {"diagnoses": 2000, "procedures": 9},
+        "first_day": True,
+        "drug_map": {"sha256": "0123abcd"},
+    }
+    path.write_text(json.dumps(manifest))
+    app = open_page()
+    assert not app.exception
+    words = shlex.split(app.code[0].value)
+    assert words[4:6] == ["mimic-iv; touch x", "INPUT_DIR"]
+    assert words[6] == str(cohort_folder)
+    options = "--preset paper --top-k procedures=9 --first-day --drug-map FILE --force"
+    assert words[7:] == options.split()
+    assert "0123abcd" in page_text(app)
 
 
 def test_a_damaged_report_is_one_line(cohort_folder):

@@ -164,7 +164,7 @@ def test_every_prescription_is_accounted_for(make_cohort):
         "drug name not recognised": 1,
     }
     assert funnel["mapping"] == {"mapped": 6, "non_drug": 1, "unmapped": 1}
-    assert funnel["unmapped"] == [["Zzyzxol Unheardof", 1]]
+    assert (funnel["unmapped"], funnel["unmapped_names"]) == ([], 1)  # too rare to be shown
 
 
 def test_a_patient_without_admission_is_counted(make_cohort):

@@ -7,11 +7,12 @@ import pytest
 
 from engine.cli import main
 from engine.records.cohort import Cohort
-from tests.tables import write_tables
+from tests.tables import rows, write_tables
 
 
 def test_it_prints_the_funnel_and_writes_the_cohort(tmp_path, capsys):
-    tables = write_tables(tmp_path / "in")
+    given = [*rows("prescriptions"), *[rows("prescriptions")[-1]] * 4]
+    tables = write_tables(tmp_path / "in", prescriptions=given)
     code = main(["ingest", "mimic-iv", str(tables), str(tmp_path / "cohort"), "--split-seed", "5"])
     printed = capsys.readouterr().out
     assert code == 0

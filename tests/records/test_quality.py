@@ -1,12 +1,15 @@
 """Every fault planted in the tiny hospital is found and counted, and nothing is said of anyone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from engine.records import quality_report
+from engine.cli import main
+from engine.records import quality_findings, quality_report
 from engine.records.options import IngestOptions
-from tests.tables import ADMISSION, rows
+from engine.terminology import crosswalk, drugs
+from tests.tables import ADMISSION, rows, write_tables
 
 
 @pytest.fixture
@@ -115,7 +118,7 @@ def test_drug_names_are_counted_by_rule(make_facts):
     drugs = make_facts()["drugs"]
     assert drugs["rows"] == {"mapped": 6, "non_drug": 1, "unmapped": 1}
     assert drugs["names"] == {"mapped": 2, "non_drug": 1, "unmapped": 1}
-    assert drugs["unmapped"] == [["Zzyzxol Unheardof", 1]]
+    assert (drugs["unmapped"], drugs["rarer"]) == ([], {"names": 1, "rows": 1})
     assert sum(rule["rows"] for rule in drugs["rules"]) == 8
     assert {"kind": "non_drug", "rule": "flush", "rows": 1} in drugs["rules"]
 
@@ -129,10 +132,94 @@ def test_versions_are_counted_by_year_of_admission(make_facts):
 def test_years_tell_the_version_as_written_and_the_crosswalk_what_it_translated(make_facts):
     facts = make_facts(options=IngestOptions(icd10=True))
     assert sum(year["icd9"] for year in facts["years"]) == 4
-    crosswalk = facts["crosswalk"]
-    assert crosswalk["translated_rows"] + crosswalk["left_rows"] == 4
-    assert crosswalk["translated_rows"] >= 2
+    assert sum(part["rows"] for part in facts["crosswalk"].values()) == 4
+    assert sum(part["rows"] for name, part in facts["crosswalk"].items() if name != "left") >= 2
     assert make_facts("plain")["crosswalk"] is None
+
+
+def test_the_crosswalk_is_counted_by_how_sure_it_is(make_facts, monkeypatch):
+    targets = {
+        "9:4019": crosswalk.Equivalent("10:I10", exact=True, part=False, choices=1),
+        "9:0090": crosswalk.Equivalent("10:A09", exact=False, part=False, choices=3),
+        "9:41401": crosswalk.Equivalent("10:I2510", exact=True, part=True, choices=2),
+    }
+    monkeypatch.setattr(crosswalk, "equivalent", targets.get)
+    monkeypatch.setattr(
+        crosswalk, "to_icd10", lambda code: getattr(targets.get(code), "code", None)
+    )
+    facts = make_facts(options=IngestOptions(icd10=True))
+    assert facts["crosswalk"] == {
+        "identical": {"codes": 1, "rows": 1},
+        "near": {"codes": 0, "rows": 0},
+        "chosen": {"codes": 1, "rows": 1},
+        "part": {"codes": 1, "rows": 1},
+        "left": {"codes": 1, "rows": 1},  # 9:E8120
+    }
+
+
+def test_drug_names_of_other_visits_are_not_counted(make_facts):
+    rare = rows("prescriptions")[-1] | {"drug": "Qwertin"}
+    facts = make_facts(
+        prescriptions=[*rows("prescriptions"), *[rare] * 6], options=IngestOptions(min_visits=2)
+    )
+    prescriptions = next(t for t in facts["tables"] if t["table"] == "prescriptions")
+    assert ["its admission was dropped", 8] in prescriptions["dropped"]
+    assert facts["drugs"]["rows"] == {"mapped": 5, "non_drug": 1, "unmapped": 0}
+    assert facts["drugs"]["names"] == {"mapped": 2, "non_drug": 1, "unmapped": 0}
+    assert sum(rule["rows"] for rule in facts["drugs"]["rules"]) == 6
+    assert (facts["drugs"]["unmapped"], facts["drugs"]["rarer"]["names"]) == ([], 0)
+
+
+def test_what_a_choice_leaves_out_of_a_kept_visit_is_counted(make_facts):
+    prescriptions = [
+        prescription("300", start="2150-03-01 11:00:00"),
+        prescription("300", start="2150-03-04 11:00:00"),
+        prescription("300", drug="Qwertin", start="2150-03-04 11:00:00"),
+    ]
+    facts = make_facts(prescriptions=prescriptions, options=IngestOptions(first_day=True))
+    assert facts["drugs"]["rows"] == {"mapped": 2, "non_drug": 0, "unmapped": 1}
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_a_person_in_a_drug_name_is_in_no_report_and_not_on_screen(tmp_path, capsys, times):
+    person = rows("prescriptions")[-1] | {"drug": "Give to John Smith MRN 123456 tel 555-1234"}
+    given = [*rows("prescriptions"), *[person] * times]
+    tables = write_tables(tmp_path / "in", prescriptions=given)
+    assert main(["ingest", "mimic-iv", str(tables), str(tmp_path / "cohort")]) == 0
+    seen = [capsys.readouterr().out]
+    for name in ("manifest.json", *quality_report.FILES):
+        text = (tmp_path / "cohort" / name).read_text(encoding="utf-8")
+        seen.append(text.partition("<script>")[0])  # plotly.js may hold any digits
+    for text in seen:
+        assert "123456" not in text and "555-1234" not in text
+        assert ("Give to John Smith MRN [number] tel [number]" in text) is (times == 5)
+    assert ("2 rarer names (2 rows)" in seen[0]) is (times == 1)
+
+
+def test_codes_against_the_name_are_counted(make_facts, monkeypatch):
+    real = drugs.match
+
+    def match(drug, *others):
+        found = real(drug, *others)
+        against = drug == "Metoprolol Tartrate"
+        return replace(found, rule="code against the name; route oral") if against else found
+
+    monkeypatch.setattr(drugs, "match", match)
+    facts = make_facts()
+    assert facts["drugs"]["contradicted"] == {"names": 1, "rows": 1}
+    said = [n.text for n in quality_findings.notices(facts) if n.look]
+    assert any("(1, of 1 drug name) have a product code that contradicts" in text for text in said)
+
+
+def test_the_size_of_the_vocabulary_is_in_the_report_and_in_the_funnel(make_cohort):
+    cohort = make_cohort(options=IngestOptions(top_k={"diagnoses": 2}))
+    sizes = {
+        kind: len(getattr(cohort.vocabulary, kind))
+        for kind in ("diagnoses", "procedures", "medications")
+    }
+    assert sizes["diagnoses"] == 2
+    assert quality_report.read(cohort.folder)["vocabulary"] == sizes
+    assert cohort.manifest["funnel"]["vocabulary"] == sizes
 
 
 def test_codes_unknown_to_training_are_counted(make_facts):
@@ -143,6 +230,9 @@ def test_codes_unknown_to_training_are_counted(make_facts):
         assert part["unknown_codes"] >= part["codes"] - 1
         assert part["unknown_rows"] <= part["rows"]
     assert sum(split["patients"] for split in facts["splits"]) == 3
+    train = rows_of["train"]  # knows its own codes, but for those that the limit leaves out
+    assert 0 < train["limited_rows"] == train["unknown_rows"]
+    assert all(part["limited_rows"] <= part["unknown_rows"] for part in rows_of.values())
 
 
 def test_times_that_cannot_be_right_are_found(make_facts):

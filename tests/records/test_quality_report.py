@@ -23,8 +23,7 @@ def facts(make_cohort):
 @pytest.fixture
 def attacked(make_cohort):
     """Facts of a hospital whose drug names and titles try to be a program."""
-    prescriptions = rows("prescriptions")
-    prescriptions[-1]["drug"] = ATTACK
+    prescriptions = [*rows("prescriptions"), *[rows("prescriptions")[-1] | {"drug": ATTACK}] * 5]
     titles = rows("d_icd_diagnoses")
     titles[1]["long_title"] = ATTACK
     return quality_report.read(
@@ -140,10 +139,21 @@ def test_a_hospital_without_titles_names_or_procedures_is_drawn(make_cohort):
 # ---------------------------------------------------------------- what to read first
 
 
-def test_the_largest_unknown_name_is_told_first_hand(facts):
+def test_the_largest_unknown_name_is_told_first_hand(make_cohort):
+    prescriptions = [*rows("prescriptions"), *[rows("prescriptions")[-1]] * 7]
+    facts = quality_report.read(make_cohort(prescriptions=prescriptions).folder)
+    found = next(text for text in sentences(facts, look=True) if "not recognised" in text)
+    assert "53.3\u00a0%" in found  # 8 of 15
+    assert "“Zzyzxol Unheardof” (8)" in found
+
+
+def test_rare_unknown_names_are_told_in_numbers(facts):
     found = next(text for text in sentences(facts, look=True) if "not recognised" in text)
     assert "12.5\u00a0%" in found  # one of eight
-    assert "“Zzyzxol Unheardof” (1)" in found
+    assert found.endswith("None is frequent enough to be listed: 1 rarer name (1 row).")
+    page = quality_report.html(facts)
+    assert "1 rarer name (1 row)" in page and "Zzyzxol" not in page
+    assert "Every drug name was recognised" not in page
 
 
 def test_a_field_that_is_often_missing_asks_for_a_look(make_cohort):
