@@ -30,6 +30,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     lookup.add_argument("text", nargs="+", metavar="TEXT_OR_CODE")
     lookup.add_argument("--route", metavar="ROUTE", help="as a hospital writes it, e.g. PO, IV, OU")
     lookup.add_argument(
+        "--drug-type",
+        type=str.upper,
+        choices=("MAIN", "BASE", "ADDITIVE"),
+        help="type of the row in MIMIC's prescriptions (default: all, where the answers differ)",
+    )
+    lookup.add_argument(
         "--drug-map", type=Path, metavar="FILE", help="map of `terminology rxnorm`, for NDCs"
     )
     lookup.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -52,7 +58,8 @@ def run_lookup(arguments: argparse.Namespace) -> int:
     from engine.terminology.rxnorm import DrugMap
 
     drug_map = DrugMap.open(arguments.drug_map) if arguments.drug_map else None
-    entries = lookup(" ".join(arguments.text), arguments.route, drug_map)
+    text = " ".join(arguments.text)
+    entries = lookup(text, arguments.route, drug_map, arguments.drug_type)
     if arguments.json:
         print(json.dumps([asdict(entry) for entry in entries], indent=2, ensure_ascii=False))
     else:

@@ -58,6 +58,25 @@ def codes(kind: Kind) -> list[str]:
     )
 
 
+def dot_place(kind: Kind, code: str) -> int | None:
+    """How many characters stand before the dot of "9:4280"; None in ICD-10-PCS, which has none.
+
+    >>> dot_place("diagnosis", "9:4280"), dot_place("procedure", "9:0066")
+    (3, 2)
+    """
+    version, _, plain = code.partition(":")
+    if kind == "procedure":
+        return 2 if version == "9" else None
+    return 4 if version == "9" and plain.startswith("E") else 3
+
+
+def dotted(kind: Kind, code: str) -> str:
+    """The code as people write it, without its version: "428.0" for "9:4280"."""
+    plain = code.partition(":")[2]
+    place = dot_place(kind, code)
+    return f"{plain[:place]}.{plain[place:]}" if place and len(plain) > place else plain
+
+
 @cache
 def _titles(kind: str, version: str) -> dict[str, str]:
     name, encoding = _FILES[kind, version]

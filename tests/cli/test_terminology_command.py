@@ -50,6 +50,14 @@ def test_a_lookup_as_json(capsys):
     assert diagnosis["facts"]["in ICD-10"][0]["code"] == "10:A067"
 
 
+def test_a_fluid_gives_both_readings_or_that_of_a_row(capsys):
+    both = printed(capsys, "lookup", "NS")
+    assert "B05B" in both
+    assert "no drug  NS  vehicle" in both
+    assert "B05B" not in printed(capsys, "lookup", "NS", "--drug-type", "base")
+    assert "no drug" not in printed(capsys, "lookup", "NS", "--drug-type", "MAIN")
+
+
 def test_an_unknown_text_is_named_on_one_line(capsys):
     assert "near names" in fails(capsys, "lookup", "lisinoprol")
 

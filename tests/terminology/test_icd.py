@@ -56,3 +56,18 @@ def test_every_code_of_the_demos_has_a_title(demo_data, kind, table, code):
     ).fetchall()
     assert found
     assert [code for (code,) in found if icd.title(kind, code) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "written"),
+    [
+        ("diagnosis", "9:4280", "428.0"),
+        ("diagnosis", "9:E8120", "E812.0"),
+        ("diagnosis", "10:E1110", "E11.10"),
+        ("diagnosis", "10:I10", "I10"),
+        ("procedure", "9:0066", "00.66"),
+        ("procedure", "10:02703ZZ", "02703ZZ"),
+    ],
+)
+def test_the_dot_stands_where_people_write_it(kind, code, written):
+    assert icd.dotted(kind, code) == written

@@ -83,6 +83,8 @@ def test_an_icd9_diagnosis_says_how_its_icd10_code_was_chosen():
     assert "closest of 2" in lookup("9:2724")[0].facts["rule"]
     assert "part of a combination" in lookup("9:0730")[0].facts["rule"]
     assert "no code" in lookup("9:36570")[0].facts["in ICD-10"]
+    assert "58 codes for it, and no single" in lookup("9:99811")[0].facts["in ICD-10"]
+    assert lookup("9:3572")[0].facts["rule"].startswith("chosen by hand: type 2")
 
 
 def test_a_procedure_code_of_icd10():
@@ -107,7 +109,18 @@ def test_a_wide_atc_group_names_the_groups_below_it():
 def test_an_atc_code_names_its_ingredient():
     entry = only(lookup("N02BE01"))
     assert entry.kind == "ATC code"
+    assert entry.title == "acetaminophen"
     assert [row["ingredient"] for row in entry.facts["ingredients"]] == ["acetaminophen"]
+
+
+def test_a_group_without_a_name_of_its_own_says_what_it_is_part_of():
+    assert only(lookup("B01AC")).title == "part of B01A, Antithrombotic agents"
+    entry = only(lookup("A13AA"))
+    assert (entry.title, entry.facts["ingredients"]) == (
+        "part of A13A, Tonics",
+        "none in our table",
+    )
+    assert codes(entry.facts["lies in"]) == ["A", "A13", "A13A"]
 
 
 @pytest.mark.parametrize("ndc", ["00904404073", "0904-4040-73", "904404073"])
@@ -135,9 +148,56 @@ def test_a_near_name_is_offered_but_never_mapped():
         lookup("lisinoprol")
 
 
+def refusal(text: str) -> str:
+    with pytest.raises(WorkbenchError) as stopped:
+        lookup(text)
+    return str(stopped.value)
+
+
 def test_an_incomplete_icd_code_names_codes_below_it():
-    with pytest.raises(WorkbenchError, match=r"below it lie 10:I501, .* more"):
-        lookup("I50")
+    said = refusal("I50")
+    assert "the ICD-10-CM diagnosis codes I50.1, I50.20, I50.21, I50.22 and 19 more" in said
+
+
+def test_codes_below_keep_diagnoses_and_procedures_apart():
+    said = refusal("401")
+    assert "the ICD-9-CM diagnosis codes 401.0, 401.1, 401.9" in said
+    assert "; the ICD-9-CM procedure codes 40.11, 40.19" in said
+    assert "401.9" not in refusal("40.1")
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "code"),
+    [
+        ("401.9", "ICD-9-CM diagnosis", "9:4019"),
+        ("40.19", "ICD-9-CM procedure", "9:4019"),
+        ("006.6", "ICD-9-CM diagnosis", "9:0066"),
+        ("00.66", "ICD-9-CM procedure", "9:0066"),
+        ("E812.0", "ICD-9-CM diagnosis", "9:E8120"),
+        ("V58.61", "ICD-9-CM diagnosis", "9:V5861"),
+    ],
+)
+def test_the_place_of_the_dot_tells_diagnoses_from_procedures(written, kind, code):
+    entry = only(lookup(written))
+    assert (entry.kind, entry.code) == (kind, code)
+
+
+def test_a_dot_out_of_place_is_refused_with_what_was_meant():
+    assert "did you mean K50.00?" in refusal("K.5.0.0.0")
+    assert "did you mean 401.9 or 40.19?" in refusal("4.019")
+
+
+def test_a_fluid_shows_what_it_is_as_a_drug_and_as_a_carrier():
+    drug, carrier = lookup("D5W")
+    assert codes(drug.facts["groups"]) == ["B05B"]
+    assert drug.facts["in rows"] == "MAIN, ADDITIVE"
+    assert (carrier.kind, carrier.facts["in rows"]) == ("no drug", "BASE")
+    assert "in rows" not in only(lookup("Lisinopril")).facts
+
+
+@pytest.mark.parametrize(("drug_type", "kind"), [("BASE", "no drug"), ("MAIN", "drug")])
+def test_the_type_of_the_row_decides(drug_type, kind):
+    assert only(lookup("NS", drug_type=drug_type)).kind == kind
 
 
 @pytest.mark.parametrize(
