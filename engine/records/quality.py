@@ -22,7 +22,7 @@ from engine.records.vocabulary import Vocabulary
 
 KINDS = ("diagnoses", "procedures", "medications")
 UNMAPPED_NAMES = 40  # drug names that are listed
-AGAINST = "code against the name"  # so begins, or goes on, the rule of `engine.terminology.drugs`
+AGAINST = "code against the name"  # so begins a rule of `engine.terminology.drugs`
 # A distribution ends with "so many or more", so that no single patient stands out.
 MOST_VISITS = 20
 MOST_CODES = {"diagnoses": 40, "procedures": 20, "medications": 60}
@@ -176,7 +176,7 @@ def _drugs(connection: duckdb.DuckDBPyConnection, funnel: Funnel) -> dict:
         rules[key] = rules.get(key, 0) + rows
     contradicted = connection.execute(
         "SELECT count(DISTINCT drug), coalesce(sum(rows), 0)::BIGINT FROM understood "
-        f"WHERE contains(rule, '{AGAINST}')"
+        f"WHERE starts_with(rule, '{AGAINST}')"
     ).fetchone()
     connection.execute("DROP TABLE understood")
     rarer = funnel.rarer(UNMAPPED_NAMES)

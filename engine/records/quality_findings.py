@@ -12,7 +12,7 @@ from engine.records.funnel import FEWEST_ROWS, rarer_names
 # What is in a report, and what of a free text is not.
 SHOWN = (
     f"Counts, titles of codes and frequent drug names. A name in fewer than {FEWEST_ROWS} rows is "
-    "not listed; e-mail addresses and long numbers in names are hidden."
+    "not listed; e-mail addresses and long numbers in names are hidden, all else in them is shown."
 )
 # From which share on something asks for a look, by field; a site may well have good reasons.
 MISSING = {
@@ -49,6 +49,7 @@ PLURALS = {
 }
 LEFT_OUT = 0.01  # share of a table's rows
 UNRECOGNISED = 0.01  # share of prescription rows
+CONTRADICTED = 0.001  # likewise
 NO_TITLE = 0.005  # share of coded rows
 WRONG_TIMES = 0.01
 # Harmless below these shares: a stay may begin at midnight, and a day case may have no length.
@@ -260,8 +261,8 @@ def _names(facts: dict):
         yield Notice(
             f"{share(against['rows'], total)} of the prescriptions ({number(against['rows'])}, of "
             f"{counted(against['names'], 'drug name')}) have a product code that contradicts the "
-            "drug's name. Either may be wrong: look at how the export fills its codes.",
-            look=True,
+            "drug's name. The code was followed; either may be wrong.",
+            look=against["rows"] > CONTRADICTED * total,
         )
 
 
