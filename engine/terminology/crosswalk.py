@@ -3,9 +3,9 @@
     >>> to_icd10("9:4280")
     '10:I509'
 
-The maps of CMS and NCHS name one or more targets for a code; a cohort needs one. Where they name
-one, it is taken. Where they name several, `data/icd9_choices.csv` decides the codes that were
-judged by hand; else the first by this order is taken:
+The maps of CMS and NCHS name one or more targets for a code; a cohort needs one. For the codes
+that were judged by hand `data/icd9_choices.csv` decides, at times with a code that the maps lack.
+Else a single target is taken, and of several the first by this order:
 
 1. a code with a title before one without: a code nobody can read is of no use in a prompt;
 2. a target that stands alone before one that is only part of a combination, because one part of
@@ -19,7 +19,7 @@ judged by hand; else the first by this order is taken:
    did not know it and nobody recorded it;
 7. the first in alphabetical order, so that the same code always gets the same target.
 
-A code whose targets lie in several three-character categories has no single equivalent, and stays
+A code whose targets, those that stand alone, lie in several three-character categories has no single equivalent, and stays
 in ICD-9, unless the title chosen says nothing that the old one did not: an organ or a drug would
 be taken at random. That the backward map agrees is no help there: it agrees with all of them.
 
