@@ -19,9 +19,10 @@ Else a single target is taken, and of several the first by this order:
    did not know it and nobody recorded it;
 7. the first in alphabetical order, so that the same code always gets the same target.
 
-A code whose targets, those that stand alone, lie in several three-character categories has no single equivalent, and stays
-in ICD-9, unless the title chosen says nothing that the old one did not: an organ or a drug would
-be taken at random. That the backward map agrees is no help there: it agrees with all of them.
+A code whose targets (those that stand alone) lie in several three-character categories has no
+single equivalent and stays in ICD-9, unless the title chosen says nothing that the old one did
+not: an organ or a drug would be taken at random. That the backward map agrees is no help there:
+it agrees with all of them.
 
 Whether a target is exact is no rule: the maps flag all targets of a code alike. Procedures have
 no map here. The choice is for learning from older records, not for billing.
