@@ -9,6 +9,7 @@ input and options give the same bytes.
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,11 +40,19 @@ from engine.records.schema import PROFILE_FIELDS, age_band
 from engine.records.source import Source
 from engine.records.splits import RATIOS, SPLITS, split_patients
 from engine.records.vocabulary import Vocabulary
+from engine.terminology import rxnorm
 
 SOURCES = {source.name: source for source in (mimic_iii.SOURCE, mimic_iv.SOURCE, omop.SOURCE)}
 MEMORY_LIMIT = "2GB"  # DuckDB spills to the temporary folder beyond it
 THREADS = 2
 DEFAULTS = IngestOptions()
+QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+# How a reason to drop every row begins → what to do about it.
+MENDS = {
+    "the patient has fewer": "lower --min-visits",
+    "start time is missing": "leave out --first-day, or export the start times",
+    "started ": "leave out --first-day, or check the start times",
+}
 ROW_GROUP = 8192  # visits; small enough that one patient is found without reading the rest
 
 
@@ -69,7 +78,9 @@ def ingest(
         ) from error
     try:
         refuse_overwrite(cohort_dir, force)
-        files = check(source, tables.find(input_dir, source.folders, source.tables))
+        if options.drug_map:
+            rxnorm.DrugMap.open(options.drug_map)  # a slip shows now, not after minutes of reading
+        files = check(source, input_dir)
         with whole_folder(cohort_dir) as folder:
             scratch = folder / ".scratch"
             scratch.mkdir()
@@ -78,7 +89,7 @@ def ingest(
             shutil.rmtree(scratch)
             write_manifest(folder, source, files, options, funnel)
     except duckdb.Error as error:
-        line = str(error).splitlines()[0]
+        line = QUOTED.sub("…", str(error).splitlines()[0])  # a cell may stand there
         raise WorkbenchError(f"{input_dir}: could not be ingested ({line})") from error
     except OSError as error:
         raise WorkbenchError(
@@ -88,8 +99,20 @@ def ingest(
     return funnel
 
 
-def check(source: Source, found: dict[str, Path]) -> dict[str, tables.InputFile]:
-    """Check every table from end to end; table name → checked file."""
+def check(source: Source, input_dir: Path) -> dict[str, tables.InputFile]:
+    """Find every table and check it from end to end; table name → checked file."""
+    try:
+        return _checked(source, tables.find(input_dir, source.folders, source.tables))
+    except WorkbenchError as error:
+        for other in SOURCES.values():
+            if other is not source and tables.fits(input_dir, other.folders, other.tables):
+                raise WorkbenchError(
+                    f"{error}; or use `ingest {other.name}`: the tables look like that layout"
+                ) from error
+        raise
+
+
+def _checked(source: Source, found: dict[str, Path]) -> dict[str, tables.InputFile]:
     total = sum(path.stat().st_size for path in found.values())
     with tqdm(total=total, desc="checking tables", unit="B", unit_scale=True, disable=None) as bar:
         return {
@@ -165,7 +188,7 @@ def count(
             reason, rows = max(counts[place].dropped.items(), key=lambda dropped: dropped[1])
             raise WorkbenchError(
                 f"{files[counts[place].table].path}: none of the {counts[place].read:,} rows can "
-                f"be used ({rows:,}: {reason}); check that all tables come from the same export"
+                f"be used ({rows:,}: {reason}); {_mend(reason)}"
             )
     patients, visits, labelled = connection.execute("""
         SELECT count(DISTINCT patient_id), count(*),
@@ -215,8 +238,15 @@ def write_vocabulary(
         ]
 
     profile = {field: distinct(field) for field in PROFILE_FIELDS if field != "age_band"}
+    codes = {kind: frequent(kind) for kind in VOCABULARIES}
+    least = options.min_count.get("medications", 1)
+    if least > 1 and not codes["medications"]:
+        raise WorkbenchError(
+            f"--min-count medications={least}: no medication group is given in so many training "
+            "visits, so there would be nothing to recommend; lower it"
+        )
     vocabulary = Vocabulary.from_codes(
-        **{kind: frequent(kind) for kind in VOCABULARIES},
+        **codes,
         profile={**profile, "age_band": [age_band(age) for age in distinct("age")]},
     )
     vocabulary.save(folder / "vocabulary.json")
@@ -325,6 +355,13 @@ def connected(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     ) as connection:
         connection.execute("SET enable_progress_bar = false")  # ours says more
         yield connection
+
+
+def _mend(reason: str) -> str:
+    return next(
+        (mend for start, mend in MENDS.items() if reason.startswith(start)),
+        "check that all tables come from the same export",
+    )
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -7,6 +7,7 @@ import re
 
 import duckdb
 
+from engine.errors import WorkbenchError
 from engine.records.assemble import NO_PLACE, register
 from engine.records.funnel import FEWEST_ROWS, masked
 from engine.records.options import IngestOptions
@@ -31,12 +32,15 @@ WHERE drug IS NOT NULL;
 """
 
 # A start date without a time of day counts on the day of admission only: any later may be beyond
-# the 24 hours.
-TOO_LATE = """
+# the 24 hours. Orders of the emergency room may be a day older than the admission; those of years
+# ago are another stay's, or a slip.
+NOT_FIRST_DAY = """
     WHEN entry.start_time IS NULL THEN 'start time is missing or not a time'
     WHEN entry.start_time >= CASE WHEN entry.date_only
         THEN admission.admit_time::DATE ELSE admission.admit_time END + INTERVAL 1 DAY
         THEN 'started later than 24 hours after admission'
+    WHEN entry.start_time < admission.admit_time::DATE - INTERVAL 1 DAY
+        THEN 'started before the day that precedes admission'
 """
 
 PRESCRIPTIONS = """
@@ -45,7 +49,7 @@ SELECT entry.visit_id, entry.drug, entry.start_time, drug_map.kind, drug_map.num
         WHEN entry.drug IS NULL THEN 'no drug name'
         WHEN drug_map.kind = 'non_drug' THEN 'vehicle, flush, device or supply'
         WHEN drug_map.kind = 'unmapped' THEN 'drug name not recognised'
-        {too_late}
+        {other_day}
     END AS problem
 FROM named_prescriptions AS entry
 LEFT JOIN admissions_by_id AS admission USING (visit_id)
@@ -76,6 +80,11 @@ def assemble(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> N
     ndc_codes = rxnorm.DrugMap.open(options.drug_map).codes if options.drug_map else None
     connection.execute(DRUG_NAMES.format(ndc="ndc" if ndc_codes else "NULL::VARCHAR"))
     names = connection.execute("FROM drug_names ORDER BY number").fetchall()
+    if ndc_codes and not any(ndc for *_, ndc, _ in names):
+        raise WorkbenchError(
+            f"--drug-map {options.drug_map}: no prescription of this export has an NDC, so the map "
+            "would change nothing; leave the option out"
+        )
     matches = []
     for _, drug, route, drug_type, ndc, atc_codes in names:
         known = tuple(atc_codes.split()) if atc_codes else ()
@@ -95,8 +104,8 @@ def assemble(connection: duckdb.DuckDBPyConnection, options: IngestOptions) -> N
     connection.execute(
         "CREATE TABLE drug_map AS SELECT * FROM drug_names JOIN drug_matches USING (number)"
     )
-    too_late = TOO_LATE if options.first_day else ""
-    connection.execute(PRESCRIPTIONS.format(no_place=NO_PLACE, too_late=too_late))
+    other_day = NOT_FIRST_DAY if options.first_day else ""
+    connection.execute(PRESCRIPTIONS.format(no_place=NO_PLACE, other_day=other_day))
 
 
 def mapping(
