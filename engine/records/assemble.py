@@ -137,12 +137,14 @@ SELECT visit_id, bool_or(problem IS NULL) AS is_kept,
 FROM checked_admissions WHERE visit_id IS NOT NULL GROUP BY visit_id;
 """
 
-NO_PLACE = """
-    WHEN entry.visit_id IS NULL THEN 'no admission id'
-    WHEN admission.visit_id IS NULL THEN 'the admission is not in the admissions table'
-    WHEN NOT admission.is_kept THEN 'its admission was dropped'
-    WHEN entry.patient_id <> admission.patient_id THEN 'its admission is another patient''s'
-"""
+# When an entry has no place among the kept admissions → the reason it is counted under, as SQL.
+MISPLACED = {
+    "entry.visit_id IS NULL": "'no admission id'",
+    "admission.visit_id IS NULL": "'the admission is not in the admissions table'",
+    "NOT admission.is_kept": "'its admission was dropped'",
+    "entry.patient_id <> admission.patient_id": "'its admission is another patient''s'",
+}
+NO_PLACE = " ".join(f"WHEN {condition} THEN {reason}" for condition, reason in MISPLACED.items())
 
 ICD9_CODES = """
 SELECT DISTINCT '9:' || as_code(code) FROM source.diagnoses

@@ -3,12 +3,10 @@
 Like `engine.records.assemble`, whose tables these build on: a row that is left out says why.
 """
 
-import re
-
 import duckdb
 
 from engine.errors import WorkbenchError
-from engine.records.assemble import NO_PLACE, register
+from engine.records.assemble import MISPLACED, NO_PLACE, register
 from engine.records.funnel import FEWEST_ROWS, masked
 from engine.records.options import IngestOptions
 from engine.terminology import drugs, rxnorm
@@ -70,8 +68,7 @@ GROUP BY visit_id;
 """
 
 # Rows of the cohort's own visits: whatever else is wrong with them, they have a place.
-MISPLACED = ", ".join(re.findall("THEN ('.+')", NO_PLACE))  # as literals of SQL
-IN_COHORT = f"coalesce(problem NOT IN ({MISPLACED}), true)"
+IN_COHORT = f"coalesce(problem NOT IN ({', '.join(MISPLACED.values())}), true)"
 LISTED = 100  # names not recognised that are kept
 
 

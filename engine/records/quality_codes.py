@@ -67,7 +67,7 @@ def translation(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, in
 
     "identical": the map has a single target and calls it the same; "near": a single one, close in
     meaning; "chosen": one of several; "part": one part of a combination that the map needs whole;
-    "left": no target, so that the ICD-9 code stays.
+    "left": no target, or no single equivalent, so that the ICD-9 code stays.
     """
     found = {name: {"codes": 0, "rows": 0} for name in TRANSLATIONS}
     for code, rows in connection.execute("""
