@@ -37,6 +37,7 @@ class DataRecipe(Section):
 
     training_patients: int | None = Field(None, ge=1)  # None: every patient of the training split
     validation_patients: int | None = Field(None, ge=1)
+    samples: Literal["every", "last"] = "every"  # labelled visits of a patient to train on
 
 
 class PromptRecipe(Section):
@@ -45,24 +46,44 @@ class PromptRecipe(Section):
     profile: tuple[ProfileField, ...] = EVERY_PROFILE_FIELD
     history: bool = True
     max_tokens: int = Field(512, ge=64)
+    max_earlier_visits: int | None = Field(None, ge=1)  # the latest ones; None: all
+    titles: Literal["long", "short", "code"] = "long"  # official, shortened, or the bare code
+    order: Literal["recent", "medications_first"] = "recent"  # what of the history stays longest
+
+
+class PreparationRecipe(Section):
+    """Continued training of the base model on terminology text, before it sees a patient."""
+
+    steps: int = Field(1000, ge=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    batch_size: int = Field(8, ge=1)
+    max_tokens: int = Field(128, ge=16)  # of one row of a batch, filled with sentences
+    lora_rank: int = Field(16, ge=1)  # on all linear layers
 
 
 class TeacherRecipe(Section):
     """LoRA on a causal language model with a multi-label head."""
 
     base_model: str = "default"  # "default", a local folder, or a hub name
+    preparation: PreparationRecipe | None = None  # on terminology first; None: the base as it is
     lora_rank: int = Field(8, ge=1)
     lora_alpha: int = Field(16, ge=1)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     adapted_layers: int | None = Field(None, ge=1)  # LoRA on the top layers only; None: on all
+    lora_targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"  # or names: [q_proj, v_proj]
     cache_lower_layers: bool = False  # with adapted_layers: run the layers below only once
+    load_in_4bit: bool = False  # base weights in 4 bits (NF4) while training; needs bitsandbytes
+    sharding: Literal["none", "fsdp"] = "none"  # fsdp: torchrun's processes share the base weights
+    class_weighting: Literal["none", "sqrt", "balanced"] = "none"  # of rare medication groups
+    label_smoothing: float = Field(0.0, ge=0, lt=1)  # targets drawn this far towards one half
+    focal_gamma: float = Field(0.0, ge=0)  # above 0: what is answered well already counts less
     learning_rate: float = Field(3e-4, gt=0)
     head_learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)  # of all steps
     epochs: float = Field(1.0, gt=0)
     max_steps: int | None = Field(None, ge=1)  # stop there, whatever the epochs
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = Field(8, ge=1)  # of a step; under torchrun the processes share it
     evaluations: int = Field(1, ge=1)  # on validation, spread evenly over the run
     patience: int = Field(2, ge=1)  # evaluations without a better PRAUC before stopping
     precision: Literal["fp32", "bf16"] = "bf16"  # of the matrix products; weights stay fp32
@@ -71,6 +92,17 @@ class TeacherRecipe(Section):
     def _cache_needs_frozen_layers(self) -> "TeacherRecipe":
         if self.cache_lower_layers and self.adapted_layers is None:
             raise ValueError("cache_lower_layers needs adapted_layers: some must stay frozen")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_shared_out_is_whole(self) -> "TeacherRecipe":
+        if self.sharding == "fsdp" and self.load_in_4bit:
+            raise ValueError("sharding: fsdp cannot share out weights of load_in_4bit; choose one")
+        if self.sharding == "fsdp" and self.cache_lower_layers:
+            raise ValueError(
+                "cache_lower_layers runs the whole base model in one process; "
+                "set it to false with sharding: fsdp"
+            )
         return self
 
 
@@ -93,6 +125,12 @@ class StudentRecipe(Section):
     distillation_weight: float = Field(1.0, ge=0)  # alpha in L = BCE + alpha * KD + beta * align
     alignment_weight: float = Field(0.1, ge=0)  # beta
     alignment_temperature: float = Field(0.1, gt=0)
+    linear_path: bool = False  # weights from codes straight to the logits, beside the transformer
+    logit_weight: float = Field(0.0, ge=0)  # of the distillation of the teacher's logits
+    logit_temperature: float = Field(2.0, gt=0)
+    embeddings_from_teacher: bool = False  # codes start from their titles; unseen ones have them
+    unlabelled: int = Field(0, ge=0)  # perturbed copies of a training visit, taught by the teacher
+    online: bool = False  # ask the teacher at every step instead of reading cached answers
 
     @model_validator(mode="after")
     def _heads_divide_the_hidden_size(self) -> "StudentRecipe":
@@ -110,6 +148,8 @@ class Recipe(Section):
     prompt: PromptRecipe = PromptRecipe()
     teacher: TeacherRecipe = TeacherRecipe()
     student: StudentRecipe = StudentRecipe()
+    calibration: Literal["temperature", "isotonic"] = "temperature"  # of both models' probabilities
+    coverage: float = Field(0.9, gt=0, lt=1)  # share of what was given in the prediction sets
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -5,7 +5,7 @@ A pair is a folder with
     manifest.json            version, creation time, base model, training cohort, SHA-256 of files
     recipe.yaml              what it was trained with
     vocabulary.json          the codes it knows
-    calibration.json         temperature and threshold of each model
+    calibration.json         each model's calibration, threshold and prediction-set rule
     adapter/                 the teacher's LoRA adapters and head
     student.safetensors      the student; student_undistilled.safetensors is kept for comparison
     metrics.json, card.md    what it reached, and on what hardware it was trained
@@ -101,10 +101,10 @@ def open_pair(folder: Path) -> Pair:
             )
     try:
         stored = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
-        calibration = {model: Calibration(**stored[model]) for model in MODELS}
+        calibration = {model: Calibration.from_json(stored[model]) for model in MODELS}
     except (OSError, ValueError, KeyError, TypeError):
         raise WorkbenchError(
-            f"{folder / 'calibration.json'}: expected a temperature and a threshold for each of "
+            f"{folder / 'calibration.json'}: expected the calibration of each of "
             f"{', '.join(MODELS)}; restore the pair's folder"
         ) from None
     return Pair(

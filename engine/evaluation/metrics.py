@@ -14,12 +14,15 @@ def visit_metrics(
     probability: np.ndarray,
     selected: np.ndarray,
     missing: np.ndarray | None = None,
+    ranking: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return each of `METRICS` as an array (N,), for N visits and L medication groups.
 
     `truth` and `selected` are bool (N, L), `probability` is float (N, L). `missing`, int (N,),
     counts prescribed groups outside the L columns: positives that are never retrieved. Nothing
-    is missing when it is None. `medications` is the number of groups selected.
+    is missing when it is None. `medications` is the number of groups selected. `ranking`, float
+    (N, L), ranks the groups for "prauc" in place of the probability, such as the logits: a
+    calibrated probability may be the same for groups that the model tells apart.
 
     Raises ValueError when the shapes differ or a probability is not a number.
     """
@@ -29,9 +32,10 @@ def visit_metrics(
             f"truth {truth.shape}, probability {np.shape(probability)} and "
             f"selected {selected.shape} must have one shape"
         )
+    ranking = probability if ranking is None else ranking
     return {
         "jaccard": jaccard(truth, selected, missing),
-        "prauc": average_precision(truth, probability, missing),
+        "prauc": average_precision(truth, ranking, missing),
         "f1": f1(truth, selected, missing),
         "precision": precision(truth, selected, missing),
         "recall": recall(truth, selected, missing),

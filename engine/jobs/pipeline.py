@@ -22,7 +22,7 @@ import torch
 
 from engine.config import Recipe, save_recipe
 from engine.errors import WorkbenchError
-from engine.evaluation.calibration import Calibration, best_threshold, fit_temperature
+from engine.evaluation.calibration import Calibration, best_threshold, calibrate
 from engine.evaluation.metrics import average_precision, jaccard
 from engine.files import read_json, sha256, whole_folder, write_json
 from engine.jobs.card import render_card
@@ -249,7 +249,7 @@ def _finish(
 ) -> Path:
     """Calibrate on validation and put the pair's folder together."""
     training, validation = parts
-    calibration, reached = _calibrate(logits, validation, cohort)
+    calibration, reached = _calibrate(logits, validation, cohort, recipe)
     metrics = {
         "validation": {"visits": len(validation), **reached},
         "stages": read_json(output / STAGES, "run `train pair` again"),
@@ -280,18 +280,18 @@ def _finish(
 
 
 def _calibrate(
-    logits: dict[str, np.ndarray], validation: Sequence[Visit], cohort: Cohort
+    logits: dict[str, np.ndarray], validation: Sequence[Visit], cohort: Cohort, recipe: Recipe
 ) -> tuple[dict, dict]:
-    """Return each model's temperature and threshold, and what it reaches with them."""
+    """Return each model's calibration as plain numbers, and what it reaches with it."""
     truth, missing = label_matrix(validation, cohort.vocabulary)
+    patients = np.array([visit.patient_id for visit in validation])
     calibration, reached = {}, {}
     for model, values in logits.items():
-        temperature = fit_temperature(values, truth)
-        probability = Calibration(temperature).probability(values)
-        threshold = best_threshold(probability, truth, missing)
-        calibration[model] = {"temperature": temperature, "threshold": threshold}
+        fitted = calibrate(values, truth, patients, missing, recipe.calibration, recipe.coverage)
+        selected = fitted.select(fitted.probability(values))
+        calibration[model] = fitted.to_json()
         reached[model] = {
-            "prauc": float(average_precision(truth, probability, missing).mean()),
-            "jaccard": float(jaccard(truth, probability >= threshold, missing).mean()),
+            "prauc": float(average_precision(truth, values, missing).mean()),  # logits rank
+            "jaccard": float(jaccard(truth, selected, missing).mean()),
         }
     return calibration, reached

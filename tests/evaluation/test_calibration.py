@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -5,9 +7,12 @@ from scipy.special import expit
 from engine.evaluation.calibration import (
     Calibration,
     best_threshold,
+    calibrate,
     expected_calibration_error,
+    fit_isotonic,
     fit_temperature,
 )
+from engine.evaluation.metrics import visit_metrics
 
 
 @pytest.fixture
@@ -81,3 +86,97 @@ def test_impossible_calibrations_are_refused():
             Calibration(**wrong)
     with pytest.raises(ValueError, match="not finite"):
         fit_temperature(np.array([[np.inf]]), np.array([[1]]))
+
+
+# ---------------------------------------------------------------- isotonic
+
+
+def test_isotonic_worked_by_hand():
+    # Logits -2 … 3; given are those at 0, 2 and 3. With the made-up success at -2 and failure at
+    # 3, the steps are {-2, -2, -1}, {0, 1} and {2, 3, 3}.
+    logits, truth = np.array([[-2.0, -1, 0, 1, 2, 3]]), np.array([[0, 0, 1, 0, 1, 1]])
+    points = fit_isotonic(logits, truth)
+    assert [value for _, value in points] == pytest.approx([1 / 3, 1 / 2, 2 / 3])
+    assert [logit for logit, _ in points] == pytest.approx([-5 / 3, 1 / 2, 8 / 3])
+
+
+def test_isotonic_mends_a_bend_that_no_temperature_can(honest):
+    logits, truth = honest
+    bent = logits + 2 * np.tanh(logits) + 1  # too sure, and shifted
+    tempered = Calibration(fit_temperature(bent, truth)).probability(bent)
+    isotonic = Calibration(isotonic=fit_isotonic(bent[:200], truth[:200])).probability(bent[200:])
+    assert expected_calibration_error(tempered, truth) > 0.04
+    assert expected_calibration_error(isotonic, truth[200:]) < 0.02
+
+
+def test_isotonic_keeps_the_order_and_stays_off_zero_and_one(honest):
+    logits, truth = honest
+    points = fit_isotonic(logits, truth)
+    ordered = np.linspace(logits.min() - 5, logits.max() + 5, 5000)
+    probability = Calibration(isotonic=points).probability(ordered)
+    assert (np.diff(probability) >= 0).all()
+    within = (ordered > points[0][0]) & (ordered < points[-1][0])
+    assert (np.diff(probability[within]) > 0).all()
+    assert 0 < probability[0] < probability[-1] < 1
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_isotonic_of_one_outcome_alone_is_one_level(given):
+    (point,) = fit_isotonic(np.array([[0.0, 1.0, 2.0]]), np.full((1, 3), given))
+    assert point[1] == pytest.approx([1 / 5, 4 / 5][given])
+    assert (
+        Calibration(isotonic=(point,)).probability(np.array([-9.0, 9.0])).tolist()
+        == [pytest.approx(point[1])] * 2
+    )
+
+
+def test_ties_of_calibrated_probabilities_do_not_change_the_ranking():
+    """Two groups share a probability; the model still ranks the given one first."""
+    logits, truth = np.array([[5.0, 4.0, 0.0]]), np.array([[True, False, False]])
+    flat = Calibration(isotonic=((0.0, 0.1), (3.0, 0.9)))
+    probability = flat.probability(logits)
+    selected = flat.select(probability)
+    assert probability[0, 0] == probability[0, 1]
+    tied = visit_metrics(truth, probability, selected)["prauc"]
+    ranked = visit_metrics(truth, probability, selected, ranking=logits)["prauc"]
+    assert (tied[0], ranked[0]) == (0.5, 1)
+
+
+# ---------------------------------------------------------------- the whole, and its JSON
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_a_calibration_survives_json(honest, method):
+    logits, truth = honest
+    fitted = calibrate(logits, truth, np.arange(400) // 2, method=method)
+    read = Calibration.from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False)))
+    assert read == fitted
+    assert (read.isotonic is not None) == (method == "isotonic")
+    np.testing.assert_array_equal(read.probability(logits), fitted.probability(logits))
+    assert read.prediction_set.patients == 200
+    assert read.prediction_set.coverage == 0.9
+
+
+def test_sets_do_not_depend_on_the_way_probabilities_are_calibrated(honest):
+    logits, truth = honest
+    one, other = (
+        calibrate(logits, truth, np.arange(400), method=method)
+        for method in ("temperature", "isotonic")
+    )
+    assert one.prediction_set == other.prediction_set
+
+
+def test_a_calibration_of_before_has_no_isotonic_and_no_sets():
+    old = Calibration.from_json({"temperature": 1.07, "threshold": 0.31})
+    assert (old.isotonic, old.prediction_set) == (None, None)
+    assert old.to_json() == {"temperature": 1.07, "threshold": 0.31}
+
+
+def test_damaged_calibrations_are_refused():
+    for wrong in ([], [[0, 0.5], [0, 0.6]], [[0, 0.5], [1, 0.4]], [[0, 1.5]], [[float("nan"), 0]]):
+        with pytest.raises(ValueError, match="isotonic"):
+            Calibration.from_json({"isotonic": wrong})
+    with pytest.raises(TypeError):
+        Calibration.from_json({"prediction_set": {"coverage": 0.9}})
+    with pytest.raises(TypeError):
+        Calibration.from_json({"tempurature": 1.0})
