@@ -6,17 +6,23 @@ The text runs from the profile over the earlier visits, oldest first, to the vis
 question; a causal model has read everything when it reaches the last token. Over budget, the
 oldest earlier visit goes first, then the tails of the latest earlier visit's lists, then that
 visit itself, and only then the tails of the present visit's lists. `omitted` says what went.
+
+With `order: medications_first` what was given before stands on lines of its own, ahead of the
+earlier visits, and stays when they go: a patient's last medications say more about the next ones
+than anything else. They lose their tail only when the present visit is down to its main codes.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from engine.config import PromptRecipe
 from engine.records.schema import Visit, profile_value
-from engine.terminology import atc
+from engine.terminology import atc, icd, titles
 
 QUESTION = "Which medication groups does the patient need during this visit?"
 KEPT_ENTRIES = 4  # a trimmed list keeps at least this many, or the visit is dropped instead
+MAIN_ENTRIES = 8  # of the present visit: these stay longer than the medications given before
 
 SEXES = {"F": "woman", "M": "man"}
 FIELD_NAMES = {
@@ -38,6 +44,7 @@ ADMISSION_TYPES = {
 }
 
 Title = Callable[[str, str], str]
+Lists = TypeVar("Lists", "_Part", "_Content")
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,16 @@ class _Part:
     months_before: int = 0
 
 
+@dataclass(frozen=True)
+class _Content:
+    """All that may go over budget."""
+
+    earlier: tuple[_Part, ...]  # oldest first
+    current: _Part
+    given: tuple[str, ...] = ()  # medication groups of the latest earlier visit that has some
+    before: tuple[str, ...] = ()  # those of older visits only
+
+
 def render(
     visit: Visit, title: Title, count_tokens: Callable[[str], int], options: PromptRecipe
 ) -> Prompt:
@@ -69,62 +86,93 @@ def render(
         count_tokens: the teacher's own tokenizer, special tokens included.
         options: profile fields shown, whether history is shown, `max_tokens`.
     """
-    current = _part(visit, title)
-    earlier = [_part(past, title, visit) for past in visit.history] if options.history else []
+    content = _content(visit, title, options)
     profile = _profile(visit, options)
-    total = len(earlier)
 
-    def compose(parts: list[_Part], now: _Part) -> Prompt:
-        text = _text(profile, visit, parts, now, total if options.history else None)
+    def compose(content: _Content) -> Prompt:
+        text = _text(profile, visit, content, options)
         return Prompt(text, count_tokens(text), ())
 
-    full_now, full_earlier = current, earlier
-    prompt = compose(earlier, current)
+    full = content
+    prompt = compose(content)
     while prompt.tokens > options.max_tokens:
         excess = prompt.tokens - options.max_tokens
-        shorter = _shorten(earlier, current, excess, count_tokens)
+        shorter = _shorten(content, excess, count_tokens)
         if shorter is None:
             break
-        earlier, current = shorter
-        prompt = compose(earlier, current)
-    omitted = _omissions(full_earlier, earlier, full_now, current)
+        content = shorter
+        prompt = compose(content)
+    omitted = _omissions(len(visit.history), full, content)
     if prompt.tokens > options.max_tokens:
         omitted += (f"nothing more, though {options.max_tokens} tokens are exceeded",)
     return replace(prompt, omitted=omitted)
 
 
-def _part(visit: Visit, title: Title, present: Visit | None = None) -> _Part:
+def _content(visit: Visit, title: Title, options: PromptRecipe) -> _Content:
+    history = visit.history[-(options.max_earlier_visits or 0) :] if options.history else ()
+    current = _part(visit, title, options)
+    earlier = tuple(_part(past, title, options, visit) for past in history)
+    if options.order == "recent":
+        return _Content(earlier, current)
+    with_medications = [part.medications for part in reversed(earlier) if part.medications]
+    given = with_medications[0] if with_medications else ()
+    older = dict.fromkeys(name for names in with_medications[1:] for name in names)
+    return _Content(
+        tuple(replace(part, medications=()) for part in earlier),
+        current,
+        given,
+        tuple(name for name in older if name not in given),
+    )
+
+
+def _part(visit: Visit, title: Title, options: PromptRecipe, present: Visit | None = None) -> _Part:
     months = 0
     if present is not None:
         months = max(0, round((present.admit_time - visit.admit_time).days / 30.44))
     return _Part(
-        tuple(title("diagnosis", code) for code in visit.diagnoses),
-        tuple(title("procedure", code) for code in visit.procedures),
-        tuple(_lower_first(atc.name(group)) for group in visit.medications),
+        tuple(_code_name("diagnosis", code, title, options) for code in visit.diagnoses),
+        tuple(_code_name("procedure", code, title, options) for code in visit.procedures),
+        tuple(_group_name(group, options) for group in visit.medications),
         months,
     )
 
 
-def _shorten(
-    earlier: list[_Part], current: _Part, excess: int, count_tokens: Callable[[str], int]
-) -> tuple[list[_Part], _Part] | None:
+def _code_name(kind: icd.Kind, code: str, title: Title, options: PromptRecipe) -> str:
+    if options.titles == "code":
+        return f"{icd.dotted(kind, code)} (ICD-{code.partition(':')[0]})"
+    return titles.short(title(kind, code)) if options.titles == "short" else title(kind, code)
+
+
+def _group_name(group: str, options: PromptRecipe) -> str:
+    if options.titles == "code":
+        return f"{group} (ATC)"
+    name = _lower_first(atc.name(group))
+    return titles.without_brackets(name) if options.titles == "short" else name
+
+
+def _shorten(content: _Content, excess: int, count_tokens: Callable[[str], int]) -> _Content | None:
     """Take the next thing out, or return None when nothing more may go."""
+    earlier, codes = content.earlier, ("procedures", "diagnoses")
     if len(earlier) > 1:
         saved, dropped = 0, 0
         while saved < excess and dropped < len(earlier) - 1:
             saved += count_tokens("\n".join(_earlier_lines(1, earlier[dropped])))
             dropped += 1
-        return earlier[dropped:], current
+        return replace(content, earlier=earlier[dropped:])
     if earlier:
-        trimmed = _trim(earlier[0], ("procedures", "diagnoses"), KEPT_ENTRIES, excess, count_tokens)
-        return ([trimmed] if trimmed else []), current
-    trimmed = _trim(current, ("procedures", "diagnoses"), 1, excess, count_tokens)
-    return ([], trimmed) if trimmed else None
+        trimmed = _trim(earlier[0], codes, KEPT_ENTRIES, excess, count_tokens)
+        return replace(content, earlier=(trimmed,) if trimmed else ())
+    if shorter := _trim(content, ("before",), 0, excess, count_tokens):
+        return shorter
+    kept = MAIN_ENTRIES if content.given else 1
+    if trimmed := _trim(content.current, codes, kept, excess, count_tokens):
+        return replace(content, current=trimmed)
+    return _trim(content, ("given",), 0, excess, count_tokens)
 
 
 def _trim(
-    part: _Part, lists: tuple[str, ...], keep: int, excess: int, count_tokens: Callable[[str], int]
-) -> _Part | None:
+    part: Lists, lists: tuple[str, ...], keep: int, excess: int, count_tokens: Callable[[str], int]
+) -> Lists | None:
     """Cut tails, the longest list first, until about `excess` tokens are saved."""
     saved, before = 0, part
     while saved < excess:
@@ -137,29 +185,42 @@ def _trim(
     return None if part is before else part
 
 
-def _text(
-    profile: str, visit: Visit, earlier: list[_Part], current: _Part, total: int | None
-) -> str:
+def _text(profile: str, visit: Visit, content: _Content, options: PromptRecipe) -> str:
     lines = [profile] if profile else []
-    if total is not None:
-        lines.append(_history_line(total, len(earlier)))
-    for number, part in enumerate(earlier, start=total - len(earlier) + 1 if total else 1):
-        lines += _earlier_lines(number, part)
+    total, shown = len(visit.history), len(content.earlier)
+    if options.history:
+        lines.append(_history_line(total, shown, bool(content.given)))
+    lines += _given_lines(visit, content)
+    with_medications = options.order == "recent"
+    for number, part in enumerate(content.earlier, start=total - shown + 1):
+        lines += _earlier_lines(number, part, with_medications)
     lines.append("This visit.")
-    lines.append(_list("Diagnosis", "Diagnoses", current.diagnoses))
-    lines.append(_list("Procedure", "Procedures", current.procedures))
+    lines.append(_list("Diagnosis", "Diagnoses", content.current.diagnoses))
+    lines.append(_list("Procedure", "Procedures", content.current.procedures))
     lines.append(QUESTION)
     return "\n".join(lines)
 
 
-def _earlier_lines(number: int, part: _Part) -> list[str]:
+def _given_lines(visit: Visit, content: _Content) -> list[str]:
+    """What was given before, as `medications_first` shows it."""
+    lines = []
+    if content.given:
+        latest = "" if visit.history[-1].medications else " with medications on record"
+        lines.append(f"Given at the latest earlier visit{latest}: {'; '.join(content.given)}.")
+    if content.before:
+        lines.append(f"Ever given before: {'; '.join(content.before)}.")
+    return lines
+
+
+def _earlier_lines(number: int, part: _Part, with_medications: bool = True) -> list[str]:
     lines = [
         f"Earlier visit {number}, {_months(part.months_before)} before this one.",
         _list("Diagnosis", "Diagnoses", part.diagnoses),
     ]
     if part.procedures:
         lines.append(_list("Procedure", "Procedures", part.procedures))
-    lines.append(_list("Medication group given", "Medication groups given", part.medications))
+    if with_medications:
+        lines.append(_list("Medication group given", "Medication groups given", part.medications))
     return lines
 
 
@@ -185,14 +246,15 @@ def _readable(field: str, value: str) -> str:
     return value.lower()
 
 
-def _history_line(total: int, shown: int) -> str:
+def _history_line(total: int, shown: int, medications: bool = False) -> str:
     if total == 0:
         return "This is the first visit on record."
     earlier = "1 earlier visit is" if total == 1 else f"{total} earlier visits are"
     if shown == total:
         return f"{earlier} on record."
     if shown == 0:
-        return f"{earlier} on record, not shown."
+        what = "; only medications are shown" if medications else ", not shown"
+        return f"{earlier} on record{what}."
     latest = "the latest one is" if shown == 1 else f"the latest {shown} are"
     return f"{earlier} on record; {latest} shown."
 
@@ -209,24 +271,34 @@ def _list(singular: str, plural: str, entries: tuple[str, ...]) -> str:
     return f"{singular if len(entries) == 1 else plural}: {'; '.join(entries)}."
 
 
-def _omissions(
-    full: list[_Part], kept: list[_Part], full_now: _Part, now: _Part
-) -> tuple[str, ...]:
+def _omissions(visits: int, full: _Content, kept: _Content) -> tuple[str, ...]:
     said = []
-    dropped = len(full) - len(kept)
+    if beyond := visits - len(full.earlier) if full.earlier else 0:
+        said.append(f"the oldest {beyond} of {_count(visits, 'earlier visit')}, by the recipe")
+    dropped = len(full.earlier) - len(kept.earlier)
     if dropped:
-        which = "the oldest " if kept else ""
-        said.append(f"{which}{dropped} of {_count(len(full), 'earlier visit')}")
-    pairs = [("the present visit", full_now, now)]
-    if kept:
-        pairs.insert(0, ("the latest earlier visit", full[-1], kept[-1]))
+        which = "the oldest " if kept.earlier else ""
+        said.append(f"{which}{dropped} of {_count(len(full.earlier), 'earlier visit')}")
+    pairs = [("the present visit", full.current, kept.current)]
+    if kept.earlier:
+        pairs.insert(0, ("the latest earlier visit", full.earlier[-1], kept.earlier[-1]))
     for owner, before, after in pairs:
         for name, singular in (("diagnoses", "diagnosis"), ("procedures", "procedure")):
-            left, had = len(getattr(after, name)), len(getattr(before, name))
-            if left < had:
-                noun = singular if had == 1 else name
-                said.append(f"the last {had - left} of {had} {noun} of {owner}")
+            said += _tail(
+                len(getattr(after, name)), len(getattr(before, name)), singular, name, owner
+            )
+    for owner, before, after in (
+        ("older visits", full.before, kept.before),
+        ("the latest earlier visit", full.given, kept.given),
+    ):
+        said += _tail(len(after), len(before), "medication group", "medication groups", owner)
     return tuple(said)
+
+
+def _tail(left: int, had: int, singular: str, plural: str, owner: str) -> list[str]:
+    if left == had:
+        return []
+    return [f"the last {had - left} of {had} {singular if had == 1 else plural} of {owner}"]
 
 
 def _count(number: int, noun: str) -> str:

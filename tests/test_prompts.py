@@ -111,3 +111,75 @@ def test_latest_earlier_visit_keeps_its_medications_when_its_lists_shrink():
     assert "high-ceiling (loop) diuretics" in prompt.text
     assert prompt.omitted[0].startswith("the last ")
     assert prompt.omitted[0].endswith("of 60 diagnoses of the latest earlier visit")
+
+
+def returning():
+    """A third visit: two earlier ones, of which only the older brought a heart drug."""
+    old = earlier(9, 2148, diagnoses=("10:I5021",), procedures=(), medications=("C01A", "C03C"))
+    late = earlier(10, 2149, diagnoses=("10:E119",), procedures=(), medications=("A10A", "C03C"))
+    return make_visit(history=(old, late))
+
+
+def test_medications_first_lists_what_was_given_once_and_before_the_earlier_visits():
+    options = UNLIMITED.model_copy(update={"order": "medications_first"})
+    text = render(returning(), title, words, options).text
+    assert (
+        "2 earlier visits are on record.\n"
+        "Given at the latest earlier visit: insulins; high-ceiling (loop) diuretics.\n"
+        "Ever given before: cardiac glycosides.\n"
+        "Earlier visit 1, 24 months before this one.\n"
+        "Diagnosis: Acute systolic (congestive) heart failure.\n"
+        "Earlier visit 2, 12 months before this one.\n"
+        "Diagnosis: Type 2 diabetes mellitus without complications.\n"
+        "This visit.\n"
+    ) in text
+
+
+@pytest.mark.parametrize("budget", [80, 90, 100])
+def test_medications_first_keeps_the_latest_medications_when_the_earlier_visits_go(budget):
+    long = tuple(f"10:Z{number:02}" for number in range(60))
+    visit = make_visit(diagnoses=long, history=returning().history)
+    recent = render(visit, title, words, PromptRecipe(max_tokens=budget))
+    assert "diuretics" not in recent.text
+    first = PromptRecipe(max_tokens=budget, order="medications_first")
+    prompt = render(visit, title, words, first)
+    assert prompt.tokens <= budget
+    assert "high-ceiling (loop) diuretics" in prompt.text
+    assert "2 earlier visits are on record; only medications are shown." in prompt.text
+    assert prompt.omitted[0] == "2 of 2 earlier visits"
+    assert any("of the present visit" in line for line in prompt.omitted)
+
+
+def test_medications_of_an_older_visit_are_not_called_those_of_the_latest():
+    silent = earlier(11, 2150, procedures=(), medications=())
+    visit = make_visit(history=(*returning().history, silent))
+    options = UNLIMITED.model_copy(update={"order": "medications_first"})
+    text = render(visit, title, words, options).text
+    assert "Given at the latest earlier visit with medications on record: insulins" in text
+
+
+def test_a_recipe_may_show_the_latest_visits_only_and_the_prompt_says_so():
+    options = UNLIMITED.model_copy(update={"max_earlier_visits": 1})
+    prompt = render(returning(), title, words, options)
+    assert "2 earlier visits are on record; the latest one is shown." in prompt.text
+    assert "Earlier visit 2, 12 months" in prompt.text
+    assert "Earlier visit 1" not in prompt.text
+    assert prompt.omitted == ("the oldest 1 of 2 earlier visits, by the recipe",)
+
+
+def test_short_titles_say_the_same_in_fewer_words():
+    options = UNLIMITED.model_copy(update={"titles": "short"})
+    long, short = (render(returning(), title, words, one) for one in (UNLIMITED, options))
+    assert "Diagnoses: Essential hypertension; Type 2 diabetes mellitus." in short.text
+    assert "high-ceiling diuretics" in short.text
+    assert short.tokens < long.tokens
+
+
+def test_codes_without_meaning_leave_no_title_behind():
+    options = UNLIMITED.model_copy(update={"titles": "code"})
+    text = render(returning(), title, words, options).text
+    assert "Diagnoses: I10 (ICD-10); E11.9 (ICD-10)." in text
+    assert "Procedure: 02HV33Z (ICD-10)." in text
+    assert "Medication groups given: A10A (ATC); C03C (ATC)." in text
+    for word in ("hypertension", "diabetes", "diuretics"):
+        assert word not in text
