@@ -70,7 +70,7 @@ class TeacherRecipe(Section):
     lora_alpha: int = Field(16, ge=1)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     adapted_layers: int | None = Field(None, ge=1)  # LoRA on the top layers only; None: on all
-    lora_targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"  # or names: [q_proj, v_proj]
+    lora_targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"  # or names: [q_proj, …]
     cache_lower_layers: bool = False  # with adapted_layers: run the layers below only once
     load_in_4bit: bool = False  # base weights in 4 bits (NF4) while training; needs bitsandbytes
     sharding: Literal["none", "fsdp"] = "none"  # fsdp: torchrun's processes share the base weights

@@ -31,19 +31,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except WorkbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return 2
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
         return 0
     except OSError as error:  # a full disk, a folder that may not be written
         place = error.filename or "the files of this command"
-        print(
+        _say(
             f"error: {place}: {error.strerror or error}; check that it is there, "
-            "may be read and written, and that the disk is not full",
-            file=sys.stderr,
+            "may be read and written, and that the disk is not full"
         )
         return 2
     except KeyboardInterrupt:
-        print("stopped; what was finished is kept", file=sys.stderr)
+        _say("stopped; what was finished is kept")
         return 130
+
+
+def _say(line: str) -> None:
+    """Print to standard error, once a machine when `torchrun` started several processes."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(line, file=sys.stderr)

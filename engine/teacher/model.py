@@ -1,5 +1,7 @@
 """The teacher's network: a causal language model, LoRA adapters and a multi-label head."""
 
+import importlib.util
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +11,20 @@ import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
 
 from engine.config import TeacherRecipe
 from engine.errors import WorkbenchError
 from engine.teacher.base_model import resolve, unreadable
+from engine.teacher.losses import group_weights
+from engine.teacher.preparation import merge
 
 WEIGHTS = "adapter_model.safetensors"
+CONFIGURATION = "adapter_config.json"
 HEAD_NAMES = ("score", "classifier")  # what architectures call their classification head
 
 
@@ -44,32 +53,51 @@ class Head(nn.Module):
         self.deviation.copy_(hidden.std(dim=0, correction=0).clamp_min(1e-3))
 
 
-def build(recipe: TeacherRecipe, labels: torch.Tensor, pad_id: int) -> PeftModel:
+def build(
+    recipe: TeacherRecipe, labels: torch.Tensor, pad_id: int, preparation: Path | None = None
+) -> PeftModel:
     """Return a trainable teacher.
 
     Args:
-        labels: (visits, groups) training targets; the head's bias starts at their log-odds.
+        labels: (visits, groups) training targets; the head's bias starts at their log-odds, as
+            the recipe's class weighting moves them.
         pad_id: the tokenizer's pad token, by which the last prompt token is found.
+        preparation: folder of the preparatory stage, merged into the base model first.
+
+    Raises:
+        WorkbenchError: a base model that cannot be read, or layers asked for that it has not.
     """
-    model, head_name = _with_head(recipe.base_model, labels.shape[1], pad_id)
+    quantization = _four_bits() if recipe.load_in_4bit else {}
+    model, head_name = _with_head(recipe.base_model, labels.shape[1], pad_id, **quantization)
+    if preparation:
+        merge(model, preparation)
+    weight = group_weights(labels, recipe.class_weighting)
+    bias = log_odds(labels) if weight is None else log_odds(labels) + weight.log()
     with torch.no_grad():
-        getattr(model, head_name).linear.bias.copy_(log_odds(labels))
+        getattr(model, head_name).linear.bias.copy_(bias)
     configuration = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
-        target_modules=_linear_layers(model, head_name, recipe.adapted_layers),
+        target_modules=_linear_layers(model, head_name, recipe),
         modules_to_save=[head_name],
     )
     return get_peft_model(model, configuration)
 
 
-def load(base_model: str, adapter: Path, groups: int, pad_id: int) -> PreTrainedModel:
-    """Return a trained teacher for inference, its adapters merged into the base weights."""
+def load(
+    base_model: str, adapter: Path, groups: int, pad_id: int, preparation: Path | None = None
+) -> PreTrainedModel:
+    """Return a trained teacher for inference, its adapters merged into the base weights.
+
+    `preparation` is the folder of the preparatory stage, where the teacher was trained after one.
+    """
     if not (adapter / WEIGHTS).is_file():  # else PEFT would look for it on the hub
         raise WorkbenchError(f"{adapter / WEIGHTS}: missing; restore the folder")
     model, _ = _with_head(base_model, groups, pad_id)
+    if preparation:
+        merge(model, preparation)
     try:
         adapted = PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -104,7 +132,25 @@ def head_input(model: nn.Module) -> Iterator[list[torch.Tensor]]:
         hook.remove()
 
 
-def _with_head(base_model: str, groups: int, pad_id: int) -> tuple[PreTrainedModel, str]:
+def _four_bits() -> dict:
+    """Return the loading options of QLoRA (Dettmers et al., arXiv 2305.14314, section 3)."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise WorkbenchError(
+            "load_in_4bit: needs the package bitsandbytes, which is not installed; "
+            "run: .venv/bin/pip install bitsandbytes, or set load_in_4bit: false in the recipe"
+        )
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=list(HEAD_NAMES),
+    )
+    card = int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.is_available() else "cpu"
+    return {"quantization_config": quantization, "device_map": {"": card}}
+
+
+def _with_head(base_model: str, groups: int, pad_id: int, **options) -> tuple[PreTrainedModel, str]:
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
             resolve(base_model),
@@ -112,6 +158,7 @@ def _with_head(base_model: str, groups: int, pad_id: int) -> tuple[PreTrainedMod
             problem_type="multi_label_classification",
             dtype=torch.float32,
             use_safetensors=True,  # never a pickle
+            **options,
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise unreadable(base_model, error) from None
@@ -127,13 +174,23 @@ def _with_head(base_model: str, groups: int, pad_id: int) -> tuple[PreTrainedMod
     )
 
 
-def _linear_layers(model: PreTrainedModel, head_name: str, top: int | None) -> list[str]:
-    """Name every linear layer but the head, of the top blocks only when `top` is given."""
+def _linear_layers(model: PreTrainedModel, head_name: str, recipe: TeacherRecipe) -> list[str]:
+    """Name the linear layers a recipe adapts: all but the head, or fewer kinds, or fewer blocks."""
     names = [
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and not name.startswith(head_name)
     ]
+    if recipe.lora_targets != "all-linear":
+        kinds = {name.rpartition(".")[2] for name in names}
+        unknown = sorted(set(recipe.lora_targets) - kinds)
+        if unknown or not recipe.lora_targets:
+            raise WorkbenchError(
+                f"lora_targets: {', '.join(unknown) or 'an empty list'} names no linear layer of "
+                f"the base model; it has {', '.join(sorted(kinds))}"
+            )
+        names = [name for name in names if name.rpartition(".")[2] in recipe.lora_targets]
+    top = recipe.adapted_layers
     if top is None:
         return names
     depth = model.config.num_hidden_layers

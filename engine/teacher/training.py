@@ -1,7 +1,7 @@
-"""Teach: LoRA fine-tuning of the base model on prompts, with `transformers.Trainer`.
+"""Teach: LoRA fine-tuning of the base model on prompts.
 
-The Trainer brings resume, `torchrun`, mixed precision and length grouping; what stands here is
-only what is ours: two learning rates, early stopping on validation PRAUC, and plain logs.
+A run is a function of its recipe: stopped at any step and resumed, or shared between processes by
+`torchrun`, it takes the same steps on the same prompts.
 """
 
 import json
@@ -13,21 +13,16 @@ import numpy as np
 import torch
 from peft import PeftModel
 from tqdm import tqdm
-from transformers import (
-    EarlyStoppingCallback,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase
 from transformers.trainer_utils import get_last_checkpoint
 
 from engine.config import Recipe
 from engine.errors import WorkbenchError
 from engine.files import whole_folder
-from engine.teacher import lower_layers
+from engine.teacher import distributed, lower_layers
 from engine.teacher import model as teacher_model
 from engine.teacher.data import Collator, Examples, last_token
+from engine.teacher.trainer import JsonLines, TeacherTrainer, arguments, forget_after
 
 LOWER_LAYERS = "lower_layers"  # folder of a run, removed when its teacher is finished
 HEAD_PROMPTS = 256  # from which the head takes mean and deviation of the hidden states
@@ -48,15 +43,18 @@ def train(
     Args:
         score: metrics on validation; must name `prauc`, by which the best checkpoint is kept.
         output: run folder; checkpoints, `metrics.jsonl` and TensorBoard logs go there too.
-        resume: go on from the last whole checkpoint in `output`.
+        resume: go on from the last whole checkpoint in `output`, or from the start if it was
+            stopped before the first.
+
+    Under `torchrun` every process calls this, between `distributed.connected()`; the first one
+    writes.
 
     Raises:
-        WorkbenchError: no checkpoint to resume from, or a recipe that this base model cannot
-            follow.
+        WorkbenchError: a recipe that this base model, or this number of processes, cannot follow.
     """
+    options = arguments(recipe, len(training), output, resume)  # refuses what cannot be
+    checkpoint = distributed.first_only(lambda: _checkpoint(output, resume))
     torch.manual_seed(recipe.seed)
-    checkpoints = output / "checkpoints"
-    checkpoint = _checkpoint(checkpoints, resume)
     network = teacher_model.build(recipe.teacher, training.labels, tokenizer.pad_token_id)
     collator = Collator(tokenizer.pad_token_id)
     if recipe.teacher.cache_lower_layers:
@@ -64,44 +62,42 @@ def train(
             network, recipe, training, validation, output / LOWER_LAYERS
         )
     _fit_head(network, recipe, training, collator)
-    trainer = Trainer(
+    trainer = TeacherTrainer(
+        recipe=recipe,
+        training=training,
         model=network,
-        args=_arguments(recipe, len(training), output, resume),
+        args=options,
         data_collator=collator,
-        train_dataset=training,
         eval_dataset=validation,
         compute_metrics=lambda result: score(result.predictions, result.label_ids),
         callbacks=[EarlyStoppingCallback(recipe.teacher.patience), JsonLines(output)],
-        optimizers=(_optimizer(network, recipe), None),
     )
     trainer.train(resume_from_checkpoint=checkpoint)
-    shutil.rmtree(output / LOWER_LAYERS, ignore_errors=True)
-    return _keep_best(network, output)
+    best = Path(trainer.state.best_model_checkpoint)
+    return distributed.first_only(lambda: _keep(best, output))
 
 
-class JsonLines(TrainerCallback):
-    """Appends every logged value to `metrics.jsonl`, one JSON object a line."""
-
-    def __init__(self, output: Path) -> None:
-        self.file = output / "metrics.jsonl"
-
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        if state.is_world_process_zero and logs:
-            with self.file.open("a", encoding="utf-8") as file:
-                line = {"stage": "teacher", "step": state.global_step, **logs}
-                file.write(json.dumps(line) + "\n")
-
-
-def _checkpoint(folder: Path, resume: bool) -> str | None:
-    for checkpoint in folder.glob("checkpoint-*"):
-        if resume and not (checkpoint / "trainer_state.json").exists():
-            shutil.rmtree(checkpoint)  # written last: without it the process died while saving
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if resume and last is None:
-        raise WorkbenchError(f"{folder}: no checkpoint to resume from; run without --resume")
+def _checkpoint(output: Path, resume: bool) -> str | None:
+    """Find the last whole checkpoint of a run to resume; clear what does not belong to the run."""
+    folder = output / "checkpoints"
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
-    return last if resume else None
+        return None
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not _is_whole(checkpoint):
+            shutil.rmtree(checkpoint)
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    forget_after(output, int(last.rpartition("-")[2]) if last else 0)
+    return last
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was saved to its end: the Trainer writes its own state last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _start_above_lower_layers(
@@ -118,13 +114,20 @@ def _start_above_lower_layers(
     bf16 = recipe.teacher.precision == "bf16"
     batch_size = recipe.teacher.batch_size
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    folder.mkdir(exist_ok=True)
-    cached = []
-    for name, examples in (("training", training), ("validation", validation)):
-        lower = lower_layers.compute(model, below, examples, folder / name, batch_size, bf16)
-        cached.append(lower_layers.CachedExamples.of(examples, lower))
+    parts = {"training": training, "validation": validation}
+
+    def cached(name: str) -> lower_layers.LowerOutput:
+        return lower_layers.compute(model, below, parts[name], folder / name, batch_size, bf16)
+
+    def run_once() -> None:
+        folder.mkdir(exist_ok=True)
+        for name in parts:
+            cached(name)
+
+    distributed.first_only(run_once)  # then every process opens what it finds finished
+    above = [lower_layers.CachedExamples.of(parts[name], cached(name)) for name in parts]
     lower_layers.skip(model, below)
-    return *cached, lower_layers.CachedCollator(model.config.pad_token_id)
+    return *above, lower_layers.CachedCollator(model.config.pad_token_id)
 
 
 def _fit_head(network: PeftModel, recipe: Recipe, training: Examples, collator: Collator) -> None:
@@ -137,13 +140,13 @@ def _fit_head(network: PeftModel, recipe: Recipe, training: Examples, collator: 
         for start in range(0, len(rows), recipe.teacher.batch_size)
     ]
     bf16 = recipe.teacher.precision == "bf16"
-    hidden = []
+    hidden, quiet = [], not distributed.is_first()
     with (
         torch.inference_mode(),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),
         teacher_model.head_input(network) as seen,
     ):
-        for batch in tqdm(batches, desc="hidden states of the untrained model", unit="batch"):
+        for batch in tqdm(batches, desc="untrained model", unit="batch", disable=quiet):
             inputs = collator([training[row] for row in batch])
             inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
             network(**inputs)
@@ -152,57 +155,11 @@ def _fit_head(network: PeftModel, recipe: Recipe, training: Examples, collator: 
         teacher_model.head_of(network).fit(torch.cat(hidden).clone())
 
 
-def _arguments(recipe: Recipe, examples: int, output: Path, resume: bool) -> TrainingArguments:
-    teacher = recipe.teacher
-    steps = teacher.max_steps or max(1, round(teacher.epochs * examples / teacher.batch_size))
-    interval = max(1, steps // teacher.evaluations)
-    return TrainingArguments(
-        output_dir=str(output / "checkpoints"),
-        max_steps=steps,
-        per_device_train_batch_size=teacher.batch_size,
-        per_device_eval_batch_size=teacher.batch_size,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(teacher.warmup_share * steps),
-        bf16=teacher.precision == "bf16",
-        train_sampling_strategy="group_by_length",
-        logging_steps=min(10, interval),
-        eval_strategy="steps",
-        eval_steps=interval,
-        save_strategy="steps",
-        save_steps=interval,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="prauc",
-        greater_is_better=True,
-        report_to=["tensorboard"],
-        disable_tqdm=False,
-        restore_callback_states_from_checkpoint=resume,
-        seed=recipe.seed,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        label_names=["labels"],
-        remove_unused_columns=False,
-    )
-
-
-def _optimizer(network: PeftModel, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW with a faster head: it starts from nothing, the adapters from a trained model."""
-    adapters, head = [], []
-    for name, weight in network.named_parameters():
-        if weight.requires_grad:
-            (head if "modules_to_save" in name else adapters).append(weight)
-    decay = recipe.teacher.weight_decay
-    return torch.optim.AdamW(
-        [
-            {"params": adapters, "lr": recipe.teacher.learning_rate, "weight_decay": decay},
-            {"params": head, "lr": recipe.teacher.head_learning_rate, "weight_decay": decay},
-        ]
-    )
-
-
-def _keep_best(network: PeftModel, output: Path) -> Path:
+def _keep(best: Path, output: Path) -> Path:
+    """Copy adapter and head of the best checkpoint to where the next stage looks for them."""
     final = output / "teacher"
     with whole_folder(final) as building:
-        network.save_pretrained(building, safe_serialization=True)
-        (building / "README.md").unlink(missing_ok=True)  # a template PEFT leaves
+        for name in (teacher_model.WEIGHTS, teacher_model.CONFIGURATION):
+            shutil.copy(best / name, building / name)
+    shutil.rmtree(output / LOWER_LAYERS, ignore_errors=True)
     return final
