@@ -6,7 +6,7 @@ recommendation = recommender.recommend(cohort, cohort.visit("10000032"))
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -42,6 +42,18 @@ class Row:
 
 
 @dataclass(frozen=True)
+class PredictionSet:
+    """The groups that a model would list to hold a promised share of what is given.
+
+    See `engine.evaluation.conformal` for what that promise is worth.
+    """
+
+    coverage: float  # the share held on average
+    patients: int  # how many validation patients it was set on
+    groups: tuple[str, ...]  # by falling probability
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """What the models say for one visit; rows by falling teacher, then student probability."""
 
@@ -52,6 +64,7 @@ class Recommendation:
     rows: tuple[Row, ...]
     omitted: tuple[str, ...]  # what the prompt budget left out of the teacher's sight
     latency_ms: dict[str, float | None]
+    prediction_sets: dict[str, PredictionSet] = field(default_factory=dict)  # of pairs with a rule
 
     def to_json(self) -> dict:
         """Return the documented JSON layout."""
@@ -108,22 +121,25 @@ class Recommender:
         A row stands for every group that reaches either model's threshold and for every group of
         the latest earlier visit with medications on record.
         """
-        probability: dict[str, np.ndarray] = {}
+        logits: dict[str, np.ndarray] = {}
         latency: dict[str, float | None] = {"teacher": None, "student": None}
         omitted: tuple[str, ...] = ()
         if model != "teacher":
             if "student" not in vars(self):
-                self.student_probabilities([visit])  # loads, and PyTorch's first call is slow
+                self.student_logits([visit])  # loads, and PyTorch's first call is slow
             start = time.perf_counter()
-            probability["student"] = self.student_probabilities([visit])[0]
+            logits["student"] = self.student_logits([visit])[0]
             latency["student"] = _milliseconds_since(start)
         if model != "student":
             _ = self.tokenizer, self.teacher  # loading is not part of the latency
             start = time.perf_counter()
             prompt = self.prompt(cohort, visit)
-            probability["teacher"] = self._teacher_probabilities([prompt.text])[0]
+            logits["teacher"] = self.teacher.predict([prompt.text])[0][0]
             latency["teacher"] = _milliseconds_since(start)
             omitted = prompt.omitted
+        probability = {
+            name: self.pair.calibration[name].probability(values) for name, values in logits.items()
+        }
         return Recommendation(
             visit.patient_id,
             visit.visit_id,
@@ -132,28 +148,41 @@ class Recommender:
             self._rows(visit, probability),
             omitted,
             latency,
+            self._prediction_sets(logits),
         )
 
     def student_probabilities(self, visits: Sequence[Visit], distilled: bool = True) -> np.ndarray:
         """Return (visits, groups) calibrated probabilities of the student."""
-        student = self.student if distilled else self._student(UNDISTILLED)
         calibration = self.pair.calibration["student" if distilled else "student_undistilled"]
-        logits = student_inference.predict(student, visits, self.vocabulary, self.pair.recipe)
-        return calibration.probability(logits)
+        return calibration.probability(self.student_logits(visits, distilled))
+
+    def student_logits(self, visits: Sequence[Visit], distilled: bool = True) -> np.ndarray:
+        """Return (visits, groups) logits of the student: what rankings and sets go by."""
+        student = self.student if distilled else self._student(UNDISTILLED)
+        return student_inference.predict(student, visits, self.vocabulary, self.pair.recipe)
 
     def teacher_probabilities(self, cohort: Cohort, visits: Sequence[Visit]) -> np.ndarray:
         """Return (visits, groups) calibrated probabilities of the teacher, with a progress bar."""
-        texts = [self.prompt(cohort, visit).text for visit in visits]
-        return self._teacher_probabilities(texts, progress="teacher")
+        return self.pair.calibration["teacher"].probability(self.teacher_logits(cohort, visits))
 
-    def _teacher_probabilities(
-        self, texts: Sequence[str], progress: str | None = None
-    ) -> np.ndarray:
-        logits, _ = self.teacher.predict(texts, progress=progress)
-        return self.pair.calibration["teacher"].probability(logits)
+    def teacher_logits(self, cohort: Cohort, visits: Sequence[Visit]) -> np.ndarray:
+        """Return (visits, groups) logits of the teacher, with a progress bar."""
+        texts = [self.prompt(cohort, visit).text for visit in visits]
+        return self.teacher.predict(texts, progress="teacher")[0]
 
     def _student(self, file: str) -> Student:
         return student_inference.load(self.pair.folder / file, self.vocabulary, self.pair.recipe)
+
+    def _prediction_sets(self, logits: dict[str, np.ndarray]) -> dict[str, PredictionSet]:
+        sets = {}
+        for model, values in logits.items():
+            rule = self.pair.calibration[model].prediction_set
+            if rule is not None:
+                columns = np.flatnonzero(rule.sets(values))
+                columns = columns[np.argsort(-values[columns], kind="stable")]
+                groups = tuple(self.vocabulary.medications[column] for column in columns)
+                sets[model] = PredictionSet(rule.coverage, rule.patients, groups)
+        return sets
 
     def _rows(self, visit: Visit, probability: dict[str, np.ndarray]) -> tuple[Row, ...]:
         previous = frozenset(visit.previous_medications)

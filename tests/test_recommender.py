@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from engine.evaluation.conformal import SetRule
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
 from tests.visits import make_visit
@@ -19,6 +21,7 @@ KEYS = {
     "recommendations",
     "omitted",
     "latency_ms",
+    "prediction_sets",
 }
 
 
@@ -88,6 +91,46 @@ def test_a_group_the_models_lack_is_shown_when_the_patient_had_it(recommender, c
 def test_the_previous_visit_is_the_latest_with_medications():
     history = (make_visit(medications=("C03C",)), make_visit(medications=()))
     assert make_visit(history=history).previous_medications == ("C03C",)
+
+
+@pytest.fixture
+def with_sets(recommender, tiny_pair, monkeypatch):
+    """The same models, whose sets hold every group with a logit of at least -1."""
+    rule = SetRule(coverage=0.9, logit=-1.0, patients=12)
+    calibration = {
+        model: replace(each, prediction_set=rule)
+        for model, each in recommender.pair.calibration.items()
+    }
+    monkeypatch.setattr(recommender, "pair", replace(recommender.pair, calibration=calibration))
+    return recommender
+
+
+def test_the_sets_are_the_groups_above_the_rules_logit(with_sets, cohort, returning):
+    answer = with_sets.recommend(cohort, returning)
+    logits = with_sets.student_logits([returning])[0]
+    expected = {
+        group
+        for group, logit in zip(with_sets.vocabulary.medications, logits, strict=True)
+        if logit >= -1
+    }
+    student = answer.prediction_sets["student"]
+    assert set(student.groups) == expected
+    assert (student.coverage, student.patients) == (0.9, 12)
+    ranked = [logits[with_sets.vocabulary.medication_index(group)] for group in student.groups]
+    assert ranked == sorted(ranked, reverse=True)
+    assert set(answer.prediction_sets) == {"teacher", "student"}
+    only = with_sets.recommend(cohort, returning, model="student")
+    assert set(only.prediction_sets) == {"student"}
+    assert json.loads(json.dumps(answer.to_json()))["prediction_sets"]["student"]["groups"]
+
+
+def test_a_pair_without_a_rule_has_no_sets(recommender, cohort, returning, monkeypatch):
+    calibration = {
+        model: replace(each, prediction_set=None)
+        for model, each in recommender.pair.calibration.items()
+    }
+    monkeypatch.setattr(recommender, "pair", replace(recommender.pair, calibration=calibration))
+    assert recommender.recommend(cohort, returning).prediction_sets == {}
 
 
 def test_a_fresh_process_gives_identical_probabilities(

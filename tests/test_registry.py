@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import WorkbenchError
-from engine.registry import MANIFEST, champion_folder, open_pair, reseal
+from engine.registry import MANIFEST, champion_folder, open_pair, reseal, seal
 
 
 @pytest.fixture
@@ -62,6 +62,38 @@ def test_a_manifest_may_not_reach_outside_its_folder(pair):
     manifest["files"]["../outside.txt"] = "0"
     (pair / MANIFEST).write_text(json.dumps(manifest))
     assert "outside its own folder" in refused(pair)
+
+
+def reopened_with(pair, calibration):
+    """Store this calibration and seal the pair again, as its own."""
+    (pair / "calibration.json").write_text(json.dumps(calibration))
+    manifest = json.loads((pair / MANIFEST).read_text())
+    seal(pair, {key: value for key, value in manifest.items() if key != "files"})
+    return open_pair(pair).calibration
+
+
+def test_a_calibration_of_before_opens_without_isotonic_points_or_sets(pair):
+    old = {"temperature": 1.07, "threshold": 0.31}
+    models = ("teacher", "student", "student_undistilled")
+    for calibration in reopened_with(pair, dict.fromkeys(models, old)).values():
+        assert (calibration.temperature, calibration.threshold) == (1.07, 0.31)
+        assert (calibration.isotonic, calibration.prediction_set) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": 1.0, "isotonic": [[1, 0.5], [0, 0.6]]},
+        {"temperature": 1.0, "isotonic": "steep"},
+        {"temperature": 1.0, "prediction_set": {"coverage": 2, "logit": 0, "patients": 5}},
+        {"temperature": 1.0, "prediction_set": 0.9},
+        ["temperature"],
+    ],
+)
+def test_a_calibration_that_is_none_is_named(pair, wrong):
+    sound = json.loads((pair / "calibration.json").read_text())
+    with pytest.raises(WorkbenchError, match="calibration.json: expected the calibration of each"):
+        reopened_with(pair, sound | {"student": wrong})
 
 
 def test_new_metrics_leave_weights_and_version_as_they_were(pair):

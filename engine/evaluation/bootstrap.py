@@ -30,25 +30,37 @@ class PatientBootstrap:
         No visits: all three are None. A single patient: low and high are None, because one
         patient says nothing about how patients differ. Raises ValueError on a wrong length.
         """
-        values = np.asarray(values, dtype=float)
-        if values.shape != (self.visits,):
-            raise ValueError(f"expected {self.visits} values, one a visit, got {values.shape}")
-        if not self.visits:
-            return {"mean": None, "low": None, "high": None}
-        mean = float(values.mean())
-        if self.patients < 2:
-            return {"mean": mean, "low": None, "high": None}
-        sums = np.bincount(self._patient, weights=values, minlength=self.patients)
-        visits = np.bincount(self._patient, minlength=self.patients).astype(float)
-        means = (self._draws @ sums) / (self._draws @ visits)
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(means, [tail, 1 - tail])
-        return {"mean": mean, "low": float(low), "high": float(high)}
+        sums, visits = self._by_patient(values)
+        return self._interval(sums, visits)
+
+    def interval_of_patients(self, values: np.ndarray) -> dict[str, float | None]:
+        """As `interval`, of the mean over patients: each counts once, by their visits' mean."""
+        sums, visits = self._by_patient(values)
+        return self._interval(sums / visits, np.ones_like(visits))
 
     def paired_difference(self, a: np.ndarray, b: np.ndarray) -> dict[str, float | None]:
         """Return mean(a) − mean(b) on the same visits, both (N,): difference, low, high."""
         found = self.interval(np.asarray(a, dtype=float) - np.asarray(b, dtype=float))
         return {"difference": found["mean"], "low": found["low"], "high": found["high"]}
+
+    def _by_patient(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return each patient's sum of values and number of visits."""
+        values = np.asarray(values, dtype=float)
+        if values.shape != (self.visits,):
+            raise ValueError(f"expected {self.visits} values, one a visit, got {values.shape}")
+        sums = np.bincount(self._patient, weights=values, minlength=self.patients)
+        return sums, np.bincount(self._patient, minlength=self.patients).astype(float)
+
+    def _interval(self, sums: np.ndarray, weights: np.ndarray) -> dict[str, float | None]:
+        if not self.patients:
+            return {"mean": None, "low": None, "high": None}
+        mean = float(sums.sum() / weights.sum())
+        if self.patients < 2:
+            return {"mean": mean, "low": None, "high": None}
+        means = (self._draws @ sums) / (self._draws @ weights)
+        tail = (1 - CONFIDENCE) / 2
+        low, high = np.quantile(means, [tail, 1 - tail])
+        return {"mean": mean, "low": float(low), "high": float(high)}
 
 
 def interval(

@@ -9,16 +9,25 @@ The layout of the JSON, in which a value of a group without visits is null:
                                       outside_vocabulary}: medications is the true mean a visit,
                                       prescribed the number of true groups, of which
                                       outside_vocabulary cannot be named by any model
+    reliability.<model>               [{from, to, pairs, predicted, observed}], of all visits: bins
+                                      of the models in `PROBABILISTIC`
+    prediction_sets.<model>           {coverage, patients, groups}: the share promised, how many
+                                      patients it was set on, and what came of it:
+        .groups.<group>               {held, size}, each {mean, low, high}: the share of the given
+                                      groups in the set, averaged over patients (each by the mean
+                                      of their visits), and how many groups a visit's set has
     settings                          {seed, resamples, confidence, fingerprint}
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from engine.evaluation.bootstrap import CONFIDENCE, RESAMPLES, PatientBootstrap
 from engine.evaluation.calibration import expected_calibration_error
+from engine.evaluation.conformal import SetRule, share_held
 from engine.evaluation.metrics import visit_metrics
+from engine.evaluation.reliability import reliability_bins
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
@@ -54,12 +63,17 @@ def build_report(
     seed: int = 0,
     resamples: int = RESAMPLES,
     fingerprint: str | None = None,
+    logits: Mapping[str, np.ndarray] | None = None,
+    set_rules: Mapping[str, SetRule | None] | None = None,
 ) -> dict:
     """Return the report, ready for JSON, of models that predicted the same N labelled visits.
 
     `predictions` maps each of `MODELS` to its probability (N, L) and selection (N, L) over the
     L groups of the vocabulary; pairs of which one model is absent are left out. `fingerprint`
-    names the cohort the visits come from. Raises ValueError on a model that is none of `MODELS`.
+    names the cohort the visits come from. `logits`, (N, L), of the models that have them rank the
+    groups in place of the probabilities, which calibration may make equal; a model with a rule in
+    `set_rules` is measured by its prediction sets too, and needs them. Raises ValueError on a
+    model that is none of `MODELS`.
     """
     predictions = {model: predictions[model] for model in _in_order(predictions)}
     truth, missing = label_matrix(visits, vocabulary)
@@ -69,8 +83,9 @@ def build_report(
     bootstraps = {
         group: PatientBootstrap(patients[mask], resamples, seed) for group, mask in masks.items()
     }
+    logits = logits or {}
     values = {
-        model: visit_metrics(truth, probability, selected, missing)
+        model: visit_metrics(truth, probability, selected, missing, logits.get(model))
         for model, (probability, selected) in predictions.items()
     }
 
@@ -121,8 +136,32 @@ def build_report(
         "thresholds": {model: float(value) for model, value in thresholds.items()},
         "counts": counts,
         "paired": paired,
+        "reliability": {
+            model: reliability_bins(predictions[model][0], truth)
+            for model in predictions
+            if model in PROBABILISTIC
+        },
+        "prediction_sets": {
+            model: _measured_sets(rule, logits[model], truth, missing, masks, bootstraps)
+            for model, rule in (set_rules or {}).items()
+            if model in predictions and rule is not None
+        },
         "settings": settings,
     }
+
+
+def _measured_sets(rule: SetRule, logits, truth, missing, masks, bootstraps) -> dict:
+    """Return what became of a model's promise on these visits."""
+    sets = rule.sets(logits)
+    held, size = share_held(sets, truth, missing), sets.sum(axis=1)
+    groups = {
+        group: {
+            "held": bootstraps[group].interval_of_patients(held[mask]),
+            "size": bootstraps[group].interval(size[mask]),
+        }
+        for group, mask in masks.items()
+    }
+    return {"coverage": rule.coverage, "patients": rule.patients, "groups": groups}
 
 
 def _in_order(models: Iterable[str]) -> list[str]:
@@ -134,6 +173,9 @@ def as_markdown(report: dict) -> str:
     parts = [_metric_table(report, metric) for metric in METRIC_TITLES]
     if report["paired"]:
         parts.append(_paired_table(report))
+    parts.append(_calibration_table(report))
+    if report.get("prediction_sets"):  # older reports have none
+        parts.append(_set_table(report))
     return "\n\n".join([*parts, _footnote(report)]) + "\n"
 
 
@@ -161,6 +203,32 @@ def _paired_table(report: dict) -> str:
     ]
     titles = [METRIC_TITLES[metric] for metric in PAIRED_METRICS]
     return _table(["Paired difference, overall", *titles], rows)
+
+
+def _calibration_table(report: dict) -> str:
+    """One row a model whose scores claim to be probabilities."""
+    metric = "expected_calibration_error"
+    rows = [
+        [MODELS[model]] + [_interval(groups[group][metric], metric, "mean") for group in GROUPS]
+        for model, groups in report["models"].items()
+        if metric in groups["overall"]
+    ]
+    return _table(["Expected calibration error", *GROUPS.values()], rows)
+
+
+def _set_table(report: dict) -> str:
+    rows = []
+    for model, measured in report["prediction_sets"].items():
+        for part, title, metric in (
+            ("held", f"{measured['coverage']:.0%} set, share held", "jaccard"),
+            ("size", "groups in the set", "medications"),
+        ):
+            found = measured["groups"]
+            rows.append(
+                [f"{MODELS[model]}: {title}"]
+                + [_interval(found[group][part], metric, "mean") for group in GROUPS]
+            )
+    return _table(["Prediction set", *GROUPS.values()], rows)
 
 
 def _footnote(report: dict) -> str:

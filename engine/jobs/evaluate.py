@@ -52,12 +52,13 @@ def evaluate(
         name: baseline.fit(training, validation, vocabulary).predict(visits)
         for name, baseline in baselines.items()
     }
-    probabilities = {
-        "teacher": recommender.teacher_probabilities(cohort, visits),
-        "student": recommender.student_probabilities(visits),
-        "student_undistilled": recommender.student_probabilities(visits, distilled=False),
+    logits = {
+        "teacher": recommender.teacher_logits(cohort, visits),
+        "student": recommender.student_logits(visits),
+        "student_undistilled": recommender.student_logits(visits, distilled=False),
     }
     calibration = recommender.pair.calibration
+    probabilities = {model: calibration[model].probability(logits[model]) for model in MODELS}
     predictions = {
         model: (probabilities[model], calibration[model].select(probabilities[model]))
         for model in MODELS
@@ -65,7 +66,14 @@ def evaluate(
     thresholds = {model: calibration[model].threshold for model in MODELS}
     thresholds["logistic_regression"] = baselines["logistic_regression"].threshold
     report = build_report(
-        visits, predictions, vocabulary, thresholds, seed=seed, fingerprint=cohort.fingerprint
+        visits,
+        predictions,
+        vocabulary,
+        thresholds,
+        seed=seed,
+        fingerprint=cohort.fingerprint,
+        logits=logits,
+        set_rules={model: calibration[model].prediction_set for model in MODELS},
     )
     report["settings"] |= {
         "pair": recommender.pair.manifest["version"],

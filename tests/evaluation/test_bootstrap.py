@@ -87,3 +87,14 @@ def test_too_few_patients_have_no_interval():
 def test_a_wrong_number_of_values_is_refused():
     with pytest.raises(ValueError, match="expected 3 values"):
         PatientBootstrap(["a", "b", "c"]).interval([0.1, 0.2])
+
+
+def test_the_mean_of_patients_counts_a_frequent_patient_once():
+    patients = np.array(["a"] * 9 + ["b"])
+    values = np.array([0.0] * 9 + [1.0])
+    found = PatientBootstrap(patients, resamples=200).interval_of_patients(values)
+    assert found == {"mean": 0.5, "low": 0, "high": 1}
+    one = PatientBootstrap(patients[:9], resamples=200).interval_of_patients(values[:9])
+    assert one == {"mean": 0, "low": None, "high": None}
+    nobody = PatientBootstrap(patients[:0], resamples=200).interval_of_patients(values[:0])
+    assert nobody == {"mean": None, "low": None, "high": None}

@@ -3,7 +3,15 @@ import json
 import numpy as np
 import pytest
 
-from engine.evaluation.report import GROUPS, MODELS, PAIRED_METRICS, as_markdown, build_report
+from engine.evaluation.conformal import SetRule
+from engine.evaluation.report import (
+    GROUPS,
+    MODELS,
+    PAIRED_METRICS,
+    PROBABILISTIC,
+    as_markdown,
+    build_report,
+)
 from engine.records.labels import label_matrix
 
 
@@ -93,7 +101,7 @@ def test_an_absent_model_is_left_out(visits, predictions, vocabulary):
 def test_markdown_is_aligned_and_signed(report):
     text = as_markdown(report)
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for table in tables:
         assert len({len(line) for line in table}) == 1
     assert "| Jaccard " in text and "Returning patients" in text
@@ -108,3 +116,57 @@ def test_markdown_is_aligned_and_signed(report):
 def test_a_model_the_report_does_not_know_is_refused(visits, predictions, vocabulary):
     with pytest.raises(ValueError, match="oracle"):
         build_report(visits, {"oracle": predictions["teacher"]}, vocabulary, {})
+
+
+# ---------------------------------------------------------------- calibration and sets
+
+
+def test_reliability_is_kept_of_every_model_that_claims_probabilities(report):
+    assert set(report["reliability"]) == set(PROBABILISTIC) & set(report["models"])
+    low, high = report["reliability"]["teacher"]
+    assert (low["pairs"], high["pairs"]) == (25, 15)
+    assert (low["predicted"], low["observed"]) == (pytest.approx(0.1), 0)
+    assert (high["predicted"], high["observed"]) == (pytest.approx(0.9), 1)
+    assert "Expected calibration error" in as_markdown(report)
+
+
+@pytest.fixture
+def with_sets(visits, predictions, vocabulary):
+    """The teacher's set holds every known given group; the undistilled student has no rule."""
+    logits = {name: np.log(p / (1 - p)) for name, (p, _) in predictions.items()}
+    rules = {"teacher": SetRule(0.9, 0.0, 40), "student_undistilled": None}
+    return build_report(
+        visits, predictions, vocabulary, THRESHOLDS, resamples=50, logits=logits, set_rules=rules
+    )
+
+
+def test_sets_are_measured_beside_what_was_promised(with_sets):
+    assert set(with_sets["prediction_sets"]) == {"teacher"}
+    teacher = with_sets["prediction_sets"]["teacher"]
+    assert (teacher["coverage"], teacher["patients"]) == (0.9, 40)
+    assert teacher["groups"]["first_visit"]["held"]["mean"] == 1
+    assert teacher["groups"]["returning"]["held"]["mean"] == 0.5  # Z99Z lies in no set
+    assert teacher["groups"]["overall"]["held"]["mean"] == 0.75
+    assert teacher["groups"]["overall"]["size"]["mean"] == 1.5
+    text = as_markdown(with_sets)
+    row = next(line for line in text.splitlines() if "Teacher: 90% set, share held" in line)
+    assert "0.750" in row
+    assert json.loads(json.dumps(with_sets, allow_nan=False)) == with_sets
+
+
+def test_the_logits_rank_where_probabilities_are_tied(visits, predictions, vocabulary):
+    truth, _ = label_matrix(visits, vocabulary)
+    flat = {"teacher": (np.full(truth.shape, 0.5), truth)}
+    tied = build_report(visits, flat, vocabulary, {}, resamples=50)
+    ranked = build_report(
+        visits, flat, vocabulary, {}, resamples=50, logits={"teacher": truth.astype(float)}
+    )
+    prauc = [
+        report["models"]["teacher"]["first_visit"]["prauc"]["mean"] for report in (tied, ranked)
+    ]
+    assert prauc == [0.5, 1]
+
+
+def test_a_report_from_before_can_still_be_read(report):
+    del report["reliability"], report["prediction_sets"]
+    assert "Paired difference" in as_markdown(report)
