@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from engine.config import Recipe, save_recipe
 from engine.errors import WorkbenchError
@@ -209,17 +210,27 @@ def _run_of(cohort: Cohort, recipe: Recipe) -> dict:
 
 
 def _require_same_run(output: Path, cohort: Cohort, recipe: Recipe) -> None:
-    """Refuse another cohort, or a recipe that differs in more than its student."""
+    """Refuse another cohort, or a recipe that differs in more than student and calibration."""
     if not (output / RUN).exists():
         raise WorkbenchError(f"{output}: no checkpoint to resume from; run without --resume")
     known, asked = read_json(output / RUN, "start the run again"), _run_of(cohort, recipe)
+    known["recipe"] = _today(known.get("recipe"))
     for run in (known, asked):
-        run["recipe"].pop("student")
+        for part in ("student", "calibration", "coverage"):
+            run["recipe"].pop(part, None)
     if known != asked:
         raise WorkbenchError(
             f"{output}: was started with another cohort or recipe; "
             "go on with the same ones, or name a new --output"
         )
+
+
+def _today(recipe: object) -> dict:
+    """Return a run's recipe with the fields that are newer than the run at their defaults."""
+    try:
+        return Recipe.model_validate(recipe).model_dump(mode="json")
+    except ValidationError:
+        return {}  # of a newer program, or damaged: the same as none we know
 
 
 @contextmanager

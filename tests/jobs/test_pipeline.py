@@ -144,6 +144,35 @@ def test_a_student_of_another_prompt_than_its_teachers_is_refused(cohort, tiny_r
         pipeline.train_student(cohort, other, tiny_run)
 
 
+def test_a_run_of_before_a_field_existed_goes_on(cohort, tiny_recipe, tiny_run, tmp_path):
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    stored = json.loads((run / "run.json").read_text())
+    del stored["recipe"]["calibration"], stored["recipe"]["coverage"]
+    del stored["recipe"]["prompt"]["history"]
+    (run / "run.json").write_text(json.dumps(stored))
+    assert pipeline.train_student(cohort, tiny_recipe, run, say=lambda text: None)
+    (run / "run.json").write_text(json.dumps(stored | {"recipe": {"future": 1}}))
+    with pytest.raises(WorkbenchError, match="another cohort or recipe"):
+        pipeline.train_student(cohort, tiny_recipe, run)
+
+
+def test_the_calibration_can_be_chosen_again_and_the_pair_opens_with_it(
+    cohort, tiny_recipe, tiny_run, tmp_path
+):
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    recipe = tiny_recipe.model_copy(update={"calibration": "isotonic", "coverage": 0.5})
+    pair = open_pair(pipeline.train_student(cohort, recipe, run, say=lambda text: None))
+    validation = {visit.patient_id for visit in pipeline.validation_visits(cohort, recipe)}
+    for calibration in pair.calibration.values():
+        assert calibration.isotonic
+        assert calibration.prediction_set.coverage == 0.5
+        assert calibration.prediction_set.patients == len(validation)
+    report = evaluate(cohort, pair.folder)
+    assert set(report["prediction_sets"]) == {"teacher", "student", "student_undistilled"}
+    held = report["prediction_sets"]["student"]["groups"]["overall"]["held"]["mean"]
+    assert 0.2 < held <= 1
+
+
 def test_logits_that_are_no_numbers_stop_the_training_with_a_reason():
     with pytest.raises(WorkbenchError, match="diverged"):
         pipeline.score_logits(np.full((1, 2), np.nan), np.ones((1, 2)))
