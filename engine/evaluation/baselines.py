@@ -37,7 +37,7 @@ class MostFrequent:
         self, train: list[Visit], validation: list[Visit], vocabulary: Vocabulary
     ) -> "MostFrequent":
         """Learn the frequencies and choose k. Raises WorkbenchError when a part is empty."""
-        _require_visits(train, validation)
+        require_visits(train, validation)
         self.frequency = label_matrix(train, vocabulary)[0].mean(axis=0)
         truth, missing = label_matrix(validation, vocabulary)
 
@@ -104,7 +104,7 @@ class LogisticRegressionBaseline:
         self, train: list[Visit], validation: list[Visit], vocabulary: Vocabulary
     ) -> "LogisticRegressionBaseline":
         """Fit one model for each C and keep the best. Raises WorkbenchError on an empty part."""
-        _require_visits(train, validation)
+        require_visits(train, validation)
         self._vectorizer = DictVectorizer()
         inputs = self._vectorizer.fit_transform(_features(visit) for visit in train)
         common = inputs.getnnz(axis=0) >= MINIMUM_VISITS
@@ -196,7 +196,7 @@ def _features(visit: Visit) -> dict[str, float]:
     return features
 
 
-def _require_visits(train: list[Visit], validation: list[Visit]) -> None:
+def require_visits(train: list[Visit], validation: list[Visit]) -> None:
     for part, visits in (("training", train), ("validation", validation)):
         if not visits:
             raise WorkbenchError(
