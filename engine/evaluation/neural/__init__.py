@@ -1,0 +1,1 @@
+"""Neural models of the field, written from their papers, to measure ours against."""
