@@ -8,6 +8,7 @@ from app.widgets import (
     answer_summary,
     notice,
     patient_header,
+    prediction_set,
     probability_chart,
     prompt_panel,
     recommendation_table,
@@ -125,30 +126,35 @@ def _draw_other_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> Non
 def _draw_models(cohort: Cohort, visit: Visit, answers, reading) -> None:
     """Draw the student's answer at once, then what the teacher reads and what both say."""
     with answers:
-        by = _ask_order()
+        by, options = _ask_order()
         trouble, place = st.container(), st.empty()
     try:
+        with options:
+            with_sets = _ask_for_sets()
         if st.session_state.get("answered") == visit.visit_id:
             _draw_prompt(cohort, visit, reading)
             both = session.recommend(cohort, visit, "both")
         else:
             with place.container(), st.spinner("The teacher is reading the record …"):
-                _draw_answer(cohort, visit, session.recommend(cohort, visit, "student"), by)
+                first = session.recommend(cohort, visit, "student")
+                _draw_answer(cohort, visit, first, by, with_sets)
                 _draw_prompt(cohort, visit, reading)
                 both = session.recommend(cohort, visit, "both")
             st.session_state["answered"] = visit.visit_id
         with place.container():
-            _draw_answer(cohort, visit, both, by)
+            _draw_answer(cohort, visit, both, by, with_sets)
     except WorkbenchError as error:
         with trouble:
             notice.error(str(error), title="The models cannot be asked")
 
 
-def _ask_order() -> str:
+def _ask_order():
+    """Return how the rows are to be sorted, and a place beside that question for others."""
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         st.subheader("Teacher and student", anchor=False, width="stretch")
+        options = st.container(width="content")
         st.html('<span class="wb-muted wb-small">sorted by</span>', width="content")
-        return st.segmented_control(
+        by = st.segmented_control(
             "Sorted by",
             agreement.SORTS,
             format_func=SORT_LABEL.get,
@@ -158,6 +164,19 @@ def _ask_order() -> str:
             persist_state="session",
             label_visibility="collapsed",
         )
+    return by, options
+
+
+def _ask_for_sets() -> bool:
+    """Ask whether to show the prediction sets, of models that have them."""
+    if not _has_sets():
+        return False
+    return st.toggle("Show the prediction set", key="prediction_set", persist_state="session")
+
+
+def _has_sets() -> bool:
+    calibration = session.recommender().pair.calibration
+    return any(calibration[model].prediction_set for model in prediction_set.MODELS)
 
 
 def _draw_prompt(cohort: Cohort, visit: Visit, reading) -> None:
@@ -167,17 +186,32 @@ def _draw_prompt(cohort: Cohort, visit: Visit, reading) -> None:
         prompt_panel.draw(prompt.text, prompt.tokens, prompt.omitted)
 
 
-def _draw_answer(cohort: Cohort, visit: Visit, answer, by: str) -> None:
+def _draw_answer(cohort: Cohort, visit: Visit, answer, by: str, with_sets: bool) -> None:
     """Draw the cards, the chart and the table of one recommendation, in the order asked for."""
+    sets = answer.prediction_sets if with_sets else None
     answer_summary.draw(answer, visit)
     rows = agreement.ordered(answer.rows, answer.thresholds, by)
-    if not rows:
+    if rows:
+        _draw_rows(cohort, visit, rows, answer.thresholds, sets)
+    else:
         st.info("Neither model reaches its threshold for any medication group.")
-        return
+    if sets:
+        trained_here = _trained_on() == cohort.fingerprint
+        split = cohort.split_of(visit.patient_id)
+        prediction_set.draw(answer, visit, atc.name, trained_here, split)
+    if rows:
+        _draw_remarks(visit, answer)
+    if not _has_sets():
+        st.caption(prediction_set.ABSENT)
+
+
+def _draw_rows(
+    cohort: Cohort, visit: Visit, rows, thresholds: dict[str, float], sets: dict | None
+) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.html(agreement.legend(rows, answer.thresholds), width="stretch")
+        st.html(agreement.legend(rows, thresholds), width="stretch")
         st.html(_acquaintance(cohort, visit), width="content")
-    chart = probability_chart.figure(rows, answer.thresholds)
+    chart = probability_chart.figure(rows, thresholds)
     with st.grid(2, min_column_width=WIDE_ENOUGH):
         st.plotly_chart(
             chart,
@@ -185,15 +219,17 @@ def _draw_answer(cohort: Cohort, visit: Visit, answer, by: str) -> None:
             theme=None,
             alt="Probabilities of teacher and student for each medication group",
         )
-        recommendation_table.draw(rows, answer.thresholds, height=chart.layout.height)
-    _draw_remarks(visit, answer)
+        recommendation_table.draw(rows, thresholds, chart.layout.height, sets)
 
 
 def _acquaintance(cohort: Cohort, visit: Visit) -> str:
-    trained_on = session.recommender().pair.manifest["cohort"]["fingerprint"]
     return answer_summary.acquaintance(
-        trained_on, cohort.fingerprint, cohort.split_of(visit.patient_id)
+        _trained_on(), cohort.fingerprint, cohort.split_of(visit.patient_id)
     )
+
+
+def _trained_on() -> str:
+    return session.recommender().pair.manifest["cohort"]["fingerprint"]
 
 
 def _draw_remarks(visit: Visit, answer) -> None:

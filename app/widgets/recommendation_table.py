@@ -4,14 +4,17 @@ import pandas as pd
 import streamlit as st
 
 from app import style
-from app.widgets import agreement
+from app.widgets import agreement, prediction_set
 
 ROW_HEIGHT = 27  # pixels
 STATUS_COLOUR = {"new": style.PRIMARY, "continued": style.INK, "stopped": style.MUTED}
 
 
-def frame(rows) -> pd.DataFrame:
-    """Return one line a row, in the order given; `Given` only where the visit has a record."""
+def frame(rows, sets: dict | None = None) -> pd.DataFrame:
+    """Return one line a row, in the order given; `Given` only where the visit has a record.
+
+    With prediction `sets` by model, a further column says whose set a group lies in.
+    """
     columns = {
         "Code": [row.atc for row in rows],
         "Medication group": [row.name for row in rows],
@@ -19,14 +22,17 @@ def frame(rows) -> pd.DataFrame:
         "Student": pd.Series([row.student for row in rows], dtype="Float64"),
         "Status": [row.status for row in rows],
     }
+    if sets:
+        title = prediction_set.column_title(sets)
+        columns[title] = [prediction_set.mark(row.atc, sets) for row in rows]
     if any(row.given is not None for row in rows):
         columns["Given"] = ["✓" if row.given else "" for row in rows]
     return pd.DataFrame(columns)
 
 
-def draw(rows, thresholds: dict[str, float], height: int) -> None:
+def draw(rows, thresholds: dict[str, float], height: int, sets: dict | None = None) -> None:
     """Draw the table, `height` pixels high; a probability that reaches its threshold is bold."""
-    table = frame(rows)
+    table = frame(rows, sets)
     styled = table.style.apply(_emphasise, axis=1, rows=rows, thresholds=thresholds)
     st.dataframe(
         styled,

@@ -1,5 +1,6 @@
 """Every page, run as Streamlit runs it, on a small cohort with a small pair of real models."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from app.widgets.notice import DECISION_SUPPORT
 from engine.errors import WorkbenchError
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
+from engine.registry import seal
 
 PATIENTS, RECOMMEND = "views/patients.py", "views/recommend.py"
 MAIN = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
@@ -235,6 +237,71 @@ def test_chart_and_table_can_be_sorted_by_either_model(installation, cohort):
         app.segmented_control(key="sort").set_value(model.lower()).run()
         values = answered(app)[model].dropna().tolist()
         assert values == sorted(values, reverse=True)
+
+
+@pytest.fixture
+def pair_with_sets(tiny_pair, installation, monkeypatch):
+    """The pair with a rule for its sets, as a training on more patients stores one."""
+    folder = installation / "with-sets"
+    shutil.copytree(tiny_pair, folder)
+    stored = json.loads((folder / "calibration.json").read_text())
+    rule = {"coverage": 0.9, "logit": -1.5, "patients": 213}
+    for model in stored:
+        stored[model]["prediction_set"] = rule
+    (folder / "calibration.json").write_text(json.dumps(stored))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    seal(folder, {key: value for key, value in manifest.items() if key != "files"})
+    monkeypatch.setenv("WORKBENCH_MODELS", str(folder))
+    return folder
+
+
+def test_the_prediction_set_is_shown_when_it_is_asked_for(installation, cohort, pair_with_sets):
+    patient_id = next(p for p in cohort.patient_ids() if cohort.split_of(p) == "test")
+    app = open_page(patient_id)
+    assert app.toggle(key="prediction_set").value is False
+    assert "90 % set" not in answered(app).columns
+    assert "it was set on" not in page_text(app)
+
+    app.toggle(key="prediction_set").set_value(True).run()
+    assert is_healthy(app)
+    visit = cohort.visit(patient_id)
+    sets = Recommender.load(pair_with_sets).recommend(cohort, visit).prediction_sets
+    table = answered(app).set_index("Code")
+    for model in ("teacher", "student"):
+        marked = set(table.index[table["90 % set"].isin([model, "both"])])
+        assert marked == set(table.index) & set(sets[model].groups)
+    text = page_text(app)
+    assert "of patients like the 213 it was set on" in text
+    for model in ("teacher", "student"):
+        beyond = set(sets[model].groups) - set(table.index)
+        assert all(f"({group})" in text for group in beyond)
+        assert f"{model.capitalize()}: 90 % set" in text
+    assert "not the one it was set on" not in text
+
+
+def test_the_set_of_another_cohort_comes_with_a_warning(
+    installation, cohort, pair_with_sets, monkeypatch
+):
+    manifest = json.loads((pair_with_sets / "manifest.json").read_text())
+    manifest["cohort"]["fingerprint"] = "another"
+    (pair_with_sets / "manifest.json").write_text(json.dumps(manifest))
+    app = open_page(cohort.patient_ids()[0])
+    app.toggle(key="prediction_set").set_value(True).run()
+    assert is_healthy(app)
+    assert "not the one it was set on" in page_text(app)
+
+
+def test_models_without_a_set_say_so_and_offer_no_switch(installation, cohort, pair_with_sets):
+    stored = json.loads((pair_with_sets / "calibration.json").read_text())
+    for model in stored:
+        del stored[model]["prediction_set"]
+    (pair_with_sets / "calibration.json").write_text(json.dumps(stored))
+    manifest = json.loads((pair_with_sets / "manifest.json").read_text())
+    seal(pair_with_sets, {key: value for key, value in manifest.items() if key != "files"})
+    app = open_page(cohort.patient_ids()[0])
+    assert is_healthy(app)
+    assert "prediction_set" not in [toggle.key for toggle in app.toggle]
+    assert "These models have no prediction set" in page_text(app)
 
 
 def test_the_patient_stays_out_of_the_address(installation, cohort):

@@ -10,13 +10,14 @@ from app.widgets import (
     answer_summary,
     notice,
     patient_header,
+    prediction_set,
     probability_chart,
     prompt_panel,
     recommendation_table,
     timeline,
     visit_record,
 )
-from engine.recommender import Recommendation, Row
+from engine.recommender import PredictionSet, Recommendation, Row
 from engine.records.schema import Visit
 
 THRESHOLDS = {"teacher": 0.4, "student": 0.3}
@@ -173,6 +174,46 @@ def test_the_table_holds_code_name_probabilities_status_and_what_was_given():
 def test_the_table_of_a_visit_without_medications_has_no_given_column():
     rows = [Row("B01A", "Antithrombotic agents", 0.9, 0.8, "new", None)]
     assert "Given" not in recommendation_table.frame(rows).columns
+
+
+# ---------------------------------------------------------------- prediction sets
+
+SETS = {
+    "teacher": PredictionSet(0.9, 213, ("B01A", "C07A", "J01C")),
+    "student": PredictionSet(0.9, 213, ("B01A", "A02B")),
+}
+
+
+def test_the_table_says_whose_set_a_group_lies_in():
+    table = recommendation_table.frame(ROWS, SETS)
+    assert table["90 % set"].tolist() == ["both", "teacher", "student", "", ""]
+    assert "90 % set" not in recommendation_table.frame(ROWS).columns
+
+
+def test_the_promise_is_an_average_over_patients_like_those_it_was_set_on():
+    words = prediction_set.explanation(SETS)
+    assert "of patients like the 213 it was set on" in words
+    assert "on average at least 90 % of what was given" in words
+    assert "For a single patient it may hold less" in words
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.9, "90 %"), (0.925, "92.5 %"), (0.07, "7 %")])
+def test_a_share_has_as_many_digits_as_it_needs(share, words):
+    assert prediction_set.percent(share) == words
+
+
+@pytest.mark.parametrize(
+    ("trained_here", "split", "words"),
+    [
+        (False, "test", "not the one it was set on"),
+        (False, "train", "not the one it was set on"),
+        (True, "train", "learned from this patient"),
+        (True, "validation", "one of those it was set on"),
+    ],
+)
+def test_what_keeps_the_promise_from_holding_is_said(trained_here, split, words):
+    assert words in prediction_set.caution(trained_here, split)
+    assert prediction_set.caution(True, "test") is None
 
 
 # ---------------------------------------------------------------- summary
