@@ -2,7 +2,7 @@
 
 As in the paper (section 3): two recurrent networks, over diagnoses and over procedures, give the
 query q of every visit. A memory bank holds one vector per medication group, from graph
-convolutions over which groups are prescribed together and, when pairs are given, over which
+convolutions over how often groups are prescribed together and, when pairs are given, over which
 interact: M = Z(together) − λ Z(interact) with Z = Ã tanh(Ã W) V. A dynamic memory holds the
 queries of the earlier visits as keys and their prescriptions as values. The bank is read by
 content, M' softmax(M q); the history by likeness of visits, M' (values' softmax(keys q)); the
@@ -33,9 +33,11 @@ class GameNet(NeuralBaseline):
     name = "GAMENet"
 
     def __init__(
-        self, interactions: Iterable[tuple[str, str]] = (), settings: Settings | None = None
+        self, interactions: Iterable[Iterable[str]] = (), settings: Settings | None = None
     ) -> None:
-        """`interactions` are pairs of medication groups; those outside the vocabulary are left."""
+        """`interactions` are pairs of medication groups, such as the keys of
+        `engine.terminology.interactions.group_pairs()`; those outside the vocabulary are left out.
+        """
         super().__init__(settings)
         self.interactions = tuple(interactions)
 
@@ -141,7 +143,7 @@ def prescribed_together(visits: Sequence[Visit], vocabulary: Vocabulary) -> np.n
     return given.T @ given
 
 
-def interacting(pairs: Iterable[tuple[str, str]], vocabulary: Vocabulary) -> np.ndarray:
+def interacting(pairs: Iterable[Iterable[str]], vocabulary: Vocabulary) -> np.ndarray:
     """Return 1 for groups of the vocabulary that interact, float32 (L, L) and symmetric."""
     graph = np.zeros((len(vocabulary.medications),) * 2, dtype=np.float32)
     for pair in pairs:

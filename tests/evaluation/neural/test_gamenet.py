@@ -17,6 +17,7 @@ from engine.evaluation.neural.inputs import oldest_first, without_answers
 from engine.evaluation.neural.training import Settings
 from engine.records.vocabulary import Vocabulary
 from engine.student.tensors import collate, encode
+from engine.terminology.interactions import group_pairs
 from tests.visits import make_visit
 
 GROUPS = ("A02B", "B01A", "C07A")
@@ -75,7 +76,8 @@ def test_given_interactions_enter_the_memory_bank(planted):
     train, validation, _, vocabulary = planted
     settings = Settings(size=8, epochs=1)
     plain = GameNet(settings=settings).fit(train, validation, vocabulary)
-    pairs = frozenset({("A02B", "B01A")})
+    pairs = group_pairs()  # as the terminology gives them
+    assert interacting(pairs, vocabulary).any()
     aware = GameNet(interactions=pairs, settings=settings).fit(train, validation, vocabulary)
     bank = 8 * len(vocabulary.medications) + 8 * 8
     assert aware.parameters == plain.parameters + bank + 1
