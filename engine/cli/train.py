@@ -1,4 +1,7 @@
-"""`python -m engine train {teacher,hidden-states,student,pair} COHORT --recipe R --output DIR`."""
+"""`python -m engine train {teacher,hidden-states,student,pair} COHORT --recipe R --output DIR`.
+
+Several processes share the teacher: `torchrun --nproc-per-node N -m engine train teacher …`.
+"""
 
 import argparse
 from pathlib import Path
@@ -9,7 +12,8 @@ STAGES = {
     "student": "distil the student, calibrate both models and finish the pair",
     "pair": "all three in a row",
 }
-RESUMABLE = ("teacher", "pair")
+RESUMABLE = ("teacher", "student", "pair")
+ONE_PROCESS = ("hidden-states", "student")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -22,7 +26,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         stage_parser.add_argument("--output", type=Path, required=True, metavar="DIR")
         if stage in RESUMABLE:
             stage_parser.add_argument(
-                "--resume", action="store_true", help="go on from the teacher's last checkpoint"
+                "--resume", action="store_true", help="go on from the last checkpoint"
             )
         stage_parser.set_defaults(run=run)
 
@@ -31,7 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.config import load_recipe
     from engine.jobs import pipeline
     from engine.records.cohort import Cohort
+    from engine.teacher import distributed
 
+    if arguments.stage in ONE_PROCESS and not distributed.is_first():
+        return 0  # under torchrun the first process does these stages alone
     recipe = load_recipe(arguments.recipe)
     cohort = Cohort.open(arguments.cohort)
     output = arguments.output
@@ -40,8 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.stage == "hidden-states":
         done = pipeline.cache_hidden_states(cohort, recipe, output)
     elif arguments.stage == "student":
-        done = pipeline.train_student(cohort, recipe, output)
+        done = pipeline.train_student(cohort, recipe, output, resume=arguments.resume)
     else:
         done = pipeline.train_pair(cohort, recipe, output, arguments.resume)
-    print(f"finished: {done}")
+    if distributed.is_first():
+        print(f"finished: {done}")
     return 0

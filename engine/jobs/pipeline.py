@@ -26,6 +26,7 @@ from engine.errors import WorkbenchError
 from engine.evaluation.calibration import Calibration, best_threshold, calibrate
 from engine.evaluation.metrics import average_precision, jaccard
 from engine.files import read_json, sha256, whole_folder, write_json
+from engine.jobs import lessons
 from engine.jobs.card import render_card
 from engine.records.cohort import Cohort
 from engine.records.labels import label_matrix
@@ -34,11 +35,10 @@ from engine.registry import ADAPTER, CARD, METRICS, STUDENT, UNDISTILLED, seal
 from engine.student import inference as student_inference
 from engine.student import training as student_training
 from engine.student.model import Student
-from engine.teacher import hidden_states
+from engine.teacher import distributed, hidden_states, preparation
 from engine.teacher import training as teacher_training
 from engine.teacher.base_model import load_tokenizer
 from engine.teacher.data import build_examples
-from engine.teacher.inference import Teacher
 from engine.teacher.model import WEIGHTS
 
 RUN = "run.json"  # which cohort and recipe a run folder belongs to
@@ -49,13 +49,21 @@ Say = Callable[[str], None]
 def train_pair(
     cohort: Cohort, recipe: Recipe, output: Path, resume: bool = False, say: Say = print
 ) -> Path:
-    """Run every stage; returns the finished pair's folder."""
+    """Run every stage; returns the finished pair's folder.
+
+    Under `torchrun` the processes share the teacher; the first one alone does the rest.
+    """
     if resume and (output / "teacher").is_dir():
         say("teacher: finished already")
     else:
         train_teacher(cohort, recipe, output, resume, say)
-    cache_hidden_states(cohort, recipe, output, say)
-    return train_student(cohort, recipe, output, say)
+    if not distributed.is_first():
+        return output / "pair"
+    if resume and lessons.is_cached(output, _read_by_teacher(cohort, recipe)):
+        say("hidden states: finished already")
+    else:
+        cache_hidden_states(cohort, recipe, output, say)
+    return train_student(cohort, recipe, output, say, resume)
 
 
 def train_teacher(
@@ -63,61 +71,82 @@ def train_teacher(
 ) -> Path:
     """Teach the language model on the training split; returns `output/teacher`.
 
+    Under `torchrun` every process calls this; the first one writes and says what is done.
     Raises WorkbenchError when `output` holds something else than a run, or another run to resume.
     """
     training, validation = training_visits(cohort, recipe), validation_visits(cohort, recipe)
     tokenizer = load_tokenizer(recipe.teacher.base_model)
-    _open_run(output, cohort, recipe, resume)
-    with _timed(output, "teacher", say, add=resume):
-        say(f"teacher: {len(training):,} training visits, {len(validation):,} for validation")
-        examples, held_out = (
-            build_examples(visits, cohort.title, tokenizer, recipe.prompt, cohort.vocabulary)
-            for visits in (training, validation)
-        )
-        return teacher_training.train(
-            recipe, tokenizer, examples, held_out, score_logits, output, resume
-        )
+    say = say if distributed.is_first() else _silent
+    with distributed.connected():
+        distributed.first_only(lambda: _open_run(output, cohort, recipe, resume))
+        _prepare(recipe, output, say)
+        with _timed(output, "teacher", say, add=resume):
+            say(f"teacher: {len(training):,} training visits, {len(validation):,} for validation")
+            examples, held_out = (
+                build_examples(visits, cohort.title, tokenizer, recipe.prompt, cohort.vocabulary)
+                for visits in (training, validation)
+            )
+            return teacher_training.train(
+                recipe, tokenizer, examples, held_out, score_logits, output, resume
+            )
+
+
+def _prepare(recipe: Recipe, output: Path, say: Say) -> None:
+    """Let the base model read terminology text first, where the recipe asks for it."""
+    if recipe.teacher.preparation is None:
+        return
+    if distributed.first_only(lambda: preparation.is_finished(recipe, output)):
+        say("preparation: finished already")
+        return
+    with _timed(output, "preparation", say):
+        distributed.first_only(lambda: preparation.prepare(recipe, output))
 
 
 def cache_hidden_states(cohort: Cohort, recipe: Recipe, output: Path, say: Say = print) -> Path:
     """Run the taught model once over all visits the student learns from or is measured on."""
-    adapter = output / "teacher"
-    if not adapter.is_dir():
-        raise WorkbenchError(f"{adapter}: no trained teacher there; run `train teacher` first")
+    if not (output / "teacher").is_dir():
+        raise WorkbenchError(
+            f"{output / 'teacher'}: no trained teacher there; run `train teacher` first"
+        )
     _require_same_run(output, cohort, recipe)
     with _timed(output, "hidden states", say):
-        groups = len(cohort.vocabulary.medications)
-        teacher = Teacher(
-            recipe.teacher.base_model, adapter, groups, recipe.prompt, recipe.teacher.precision
-        )
-        visits = training_visits(cohort, recipe) + validation_visits(cohort, recipe)
-        return hidden_states.compute(teacher, adapter, visits, cohort.title, output)
+        teacher = lessons.open_teacher(cohort, recipe, output)
+        visits = _read_by_teacher(cohort, recipe)
+        return hidden_states.compute(teacher, output / "teacher", visits, cohort.title, output)
 
 
-def train_student(cohort: Cohort, recipe: Recipe, output: Path, say: Say = print) -> Path:
-    """Train the student with and without distillation and finish the pair in `output/pair`."""
+def train_student(
+    cohort: Cohort, recipe: Recipe, output: Path, say: Say = print, resume: bool = False
+) -> Path:
+    """Train the student with and without distillation and finish the pair in `output/pair`.
+
+    `resume` goes on from the last checkpoint, or from the start if there is none yet.
+    """
     cached = hidden_states.load(output, output / "teacher")
     _require_same_run(output, cohort, recipe)
     training, validation = training_visits(cohort, recipe), validation_visits(cohort, recipe)
-    hidden, _ = cached.of(training)
+    learnt_from = lessons.gather(cohort, recipe, output, training, cached)
     logits = {"teacher": cached.of(validation)[1]}
     students = {}
     for name, distil in (("student", True), ("student_undistilled", False)):
-        with _timed(output, name.replace("_", " "), say):
+        with _timed(output, name.replace("_", " "), say, add=resume):
             students[name] = student_training.train(
                 recipe,
                 cohort.vocabulary,
-                training,
+                learnt_from,
                 validation,
-                hidden,
                 score_logits,
                 output,
                 distil,
+                resume,
             )
         logits[name] = student_inference.predict(
             students[name], validation, cohort.vocabulary, recipe
         )
-    return _finish(cohort, recipe, output, students, logits, (training, validation))
+    pair = _finish(cohort, recipe, output, students, logits, (training, validation))
+    for name in students:
+        student_training.checkpoint(output, name).unlink()
+    return pair
 
 
 def score_logits(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -143,7 +172,10 @@ def training_visits(cohort: Cohort, recipe: Recipe) -> list[Visit]:
             f"{cohort.folder}: its vocabulary has no medication group, so there is nothing to "
             "learn; ingest more patients"
         )
-    return _some_patients(cohort, "train", recipe.data.training_patients, recipe.seed)
+    visits = _some_patients(cohort, "train", recipe.data.training_patients, recipe.seed)
+    if recipe.data.samples == "every":
+        return visits
+    return list({visit.patient_id: visit for visit in visits}.values())  # each patient's last
 
 
 def validation_visits(cohort: Cohort, recipe: Recipe) -> list[Visit]:
@@ -164,6 +196,12 @@ def hardware() -> str:
     except OSError:
         pass  # not Linux: the architecture's name has to do
     return f"{os.cpu_count()} CPU cores, {model}, no GPU"
+
+
+def _read_by_teacher(cohort: Cohort, recipe: Recipe) -> list[Visit]:
+    """Return the visits whose teacher outputs the student and the calibration need."""
+    learnt_from = lessons.to_cache(cohort, recipe, training_visits(cohort, recipe))
+    return learnt_from + validation_visits(cohort, recipe)
 
 
 def _some_patients(cohort: Cohort, split: str, patients: int | None, seed: int) -> list[Visit]:
@@ -241,13 +279,21 @@ def _timed(output: Path, stage: str, say: Say, add: bool = False) -> Iterator[No
     try:
         yield
     finally:
-        seconds = round(time.perf_counter() - start, 1)
-        path = output / STAGES
-        stages = read_json(path, "remove it") if path.exists() else {}
-        earlier = stages.get(stage, {}).get("seconds", 0) if add else 0
-        stages[stage] = {"seconds": earlier + seconds, "hardware": hardware()}
-        write_json(path, stages)
-    say(f"{stage}: done in {seconds:,.0f} s")
+        if distributed.is_first():
+            _keep_time(output, stage, time.perf_counter() - start, add)
+    say(f"{stage}: done in {time.perf_counter() - start:,.0f} s")
+
+
+def _keep_time(output: Path, stage: str, seconds: float, add: bool) -> None:
+    path = output / STAGES
+    stages = read_json(path, "remove it") if path.exists() else {}
+    earlier = stages.get(stage, {}).get("seconds", 0) if add else 0
+    stages[stage] = {"seconds": earlier + round(seconds, 1), "hardware": hardware()}
+    write_json(path, stages)
+
+
+def _silent(text: str) -> None:
+    """Say nothing, as every process but the first."""
 
 
 def _finish(
@@ -279,6 +325,8 @@ def _finish(
     }
     with whole_folder(output / "pair") as building:
         shutil.copytree(output / "teacher", building / ADAPTER)
+        if recipe.teacher.preparation:
+            shutil.copytree(output / preparation.FOLDER, building / preparation.FOLDER)
         student_inference.save(students["student"], building / STUDENT)
         student_inference.save(students["student_undistilled"], building / UNDISTILLED)
         cohort.vocabulary.save(building / "vocabulary.json")

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from engine.config import Recipe
 from engine.errors import WorkbenchError
 from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
+from engine.student.categories import Categories
 from engine.student.model import Student
 from engine.student.tensors import collate, encode
 
@@ -31,7 +32,13 @@ def predict(
     with torch.inference_mode():
         for start in range(0, len(visits), batch_size):
             encoded = [
-                encode(visit, vocabulary, recipe.student.max_history, recipe.prompt.profile)
+                encode(
+                    visit,
+                    vocabulary,
+                    recipe.student.max_history,
+                    recipe.prompt.profile,
+                    student.categories,
+                )
                 for visit in visits[start : start + batch_size]
             ]
             output = student(collate(encoded, groups).to(device))
@@ -40,15 +47,19 @@ def predict(
 
 
 def save(student: Student, path: Path) -> None:
-    """Write the weights as safetensors."""
-    save_file({name: value.contiguous() for name, value in student.state_dict().items()}, str(path))
+    """Write the weights as safetensors; the categories a student knows are in the header."""
+    weights = {name: value.contiguous() for name, value in student.state_dict().items()}
+    save_file(weights, str(path), student.categories and student.categories.to_metadata())
 
 
 def load(path: Path, vocabulary: Vocabulary, recipe: Recipe) -> Student:
     """Read a student; WorkbenchError when the file does not fit its vocabulary and recipe."""
     try:
-        weights = load_file(str(path))
-        student = Student.sized_for(vocabulary, recipe, weights["projection.weight"].shape[0])
+        with safe_open(str(path), framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            categories = Categories.from_metadata(file.metadata())
+        hidden_size = weights["projection.weight"].shape[0]
+        student = Student.sized_for(vocabulary, recipe, hidden_size, categories)
         student.load_state_dict(weights)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:120]

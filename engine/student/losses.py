@@ -1,6 +1,7 @@
 """The losses of distillation (LEADER, arXiv 2402.02803, sections 3.3 and 3.4).
 
-L = BCE(logits, labels) + alpha * KD + beta * alignment
+L = BCE(logits, labels) + alpha * KD + beta * alignment, to which a recipe may add the
+distillation of logits; `engine/student/objective.py` puts them together.
 """
 
 import torch
@@ -15,6 +16,22 @@ def distillation(projected: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
     if projected.shape != hidden.shape:
         raise ValueError(f"features {tuple(projected.shape)} against {tuple(hidden.shape)}")
     return functional.mse_loss(projected, hidden)
+
+
+def logit_distillation(
+    logits: torch.Tensor, teacher: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """T^2 * BCE(logits / T, sigmoid(teacher / T)), averaged over visits and groups.
+
+    Both are (visits, groups). Hinton et al. 2015 (arXiv 1503.02531, section 2) soften a softmax
+    with a temperature T; labels that do not exclude each other are softened one by one. The factor
+    T^2 keeps the gradients as large as those of the labels, whatever T.
+    """
+    if logits.shape != teacher.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} against {tuple(teacher.shape)}")
+    softened = torch.sigmoid(teacher / temperature)
+    loss = functional.binary_cross_entropy_with_logits(logits / temperature, softened)
+    return temperature**2 * loss
 
 
 def alignment(profile: torch.Tensor, medications: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -3,7 +3,8 @@
 Three set encoders read diagnoses, procedures and medications; one visit encoder, shared by the
 three, reads each patient's sequence of visits. The medications of the visit at hand are unknown,
 so the profile encoder stands in their place: a pseudo medication history, which is all a first
-visit has. A two-layer head scores every medication group.
+visit has. A two-layer head scores every medication group. A recipe may add a linear path from the
+codes straight to the scores.
 """
 
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from torch import nn
 
 from engine.config import Recipe, StudentRecipe
 from engine.records.vocabulary import Vocabulary
+from engine.student.categories import Categories
+from engine.student.linear_path import LinearPath
 from engine.student.tensors import PAD, Batch
 
 
@@ -57,6 +60,7 @@ class Student(nn.Module):
         profile: tuple[int, ...],
         recipe: StudentRecipe,
         teacher_hidden_size: int,
+        categories: Categories | None = None,
     ) -> None:
         """Size the network.
 
@@ -65,11 +69,15 @@ class Student(nn.Module):
             medications: number of medication groups.
             profile: number of values of each profile field shown, without the unknown entry.
             teacher_hidden_size: width of the hidden states that `features` are projected to.
+            categories: what codes unseen in training are read as; None: as the unknown.
         """
         super().__init__()
         size = recipe.hidden_size
-        self.diagnosis_encoder = SetEncoder(diagnoses + 1, recipe)
-        self.procedure_encoder = SetEncoder(procedures + 1, recipe)
+        self.categories = categories
+        diagnoses += 1 + (len(categories.diagnoses) if categories else 0)
+        procedures += 1 + (len(categories.procedures) if categories else 0)
+        self.diagnosis_encoder = SetEncoder(diagnoses, recipe)
+        self.procedure_encoder = SetEncoder(procedures, recipe)
         self.medication_encoder = SetEncoder(medications, recipe)
         self.profile_embeddings = nn.ModuleList(nn.Embedding(count + 1, size) for count in profile)
         self.nobody = nn.Parameter(torch.zeros(size))  # the profile of whom nothing is known
@@ -82,10 +90,18 @@ class Student(nn.Module):
         )
         self.score = nn.Linear(2 * size, medications)
         self.projection = nn.Linear(2 * size, teacher_hidden_size)
+        self.linear_path = None
+        if recipe.linear_path:
+            entries = tuple(count + 1 for count in profile)
+            self.linear_path = LinearPath(diagnoses, procedures, medications, entries)
 
     @classmethod
     def sized_for(
-        cls, vocabulary: Vocabulary, recipe: Recipe, teacher_hidden_size: int
+        cls,
+        vocabulary: Vocabulary,
+        recipe: Recipe,
+        teacher_hidden_size: int,
+        categories: Categories | None = None,
     ) -> "Student":
         """Return an untrained student of the size that a vocabulary and a recipe ask for."""
         return cls(
@@ -95,6 +111,7 @@ class Student(nn.Module):
             tuple(len(vocabulary.profile[field]) for field in recipe.prompt.profile),
             recipe.student,
             teacher_hidden_size,
+            categories,
         )
 
     def start_at(self, labels: torch.Tensor) -> None:
@@ -119,7 +136,10 @@ class Student(nn.Module):
             self._history(past, rows),
         ]
         features = self.features(torch.cat(encoded, dim=1))
-        return Output(self.score(features), features, profile, given if self.training else None)
+        logits = self.score(features)
+        if self.linear_path is not None:
+            logits = logits + self.linear_path(batch)
+        return Output(logits, features, profile, given if self.training else None)
 
     def _history(self, visits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Encode (rows, size) visit vectors as (visits, size), seen from the latest visit."""

@@ -11,6 +11,7 @@ import torch
 
 from engine.records.schema import Visit, profile_value
 from engine.records.vocabulary import Vocabulary
+from engine.student.categories import Categories
 
 PAD = -1  # in padded sets and in visit_rows; code 0 means "unknown", which is not "nothing"
 
@@ -48,16 +49,30 @@ class Encoded:
 
 
 def encode(
-    visit: Visit, vocabulary: Vocabulary, max_history: int, profile: Sequence[str]
+    visit: Visit,
+    vocabulary: Vocabulary,
+    max_history: int,
+    profile: Sequence[str],
+    categories: Categories | None = None,
 ) -> Encoded:
     """Look up the codes of a visit and of its latest `max_history` earlier visits.
 
-    `profile` names the profile fields that the recipe shows to the models.
+    `profile` names the profile fields that the recipe shows to the models. A code unseen in
+    training is read as its category where `categories` are given, else as the unknown.
     """
+
+    def diagnosis(code: str) -> int:
+        known = vocabulary.diagnosis_index(code)
+        return known or (categories.diagnosis_entry(code, vocabulary) if categories else known)
+
+    def procedure(code: str) -> int:
+        known = vocabulary.procedure_index(code)
+        return known or (categories.procedure_entry(code, vocabulary) if categories else known)
+
     kept = (*(visit.history[-max_history:] if max_history else ()), visit)
     return Encoded(
-        tuple(_indices(past.diagnoses, vocabulary.diagnosis_index) for past in kept),
-        tuple(_indices(past.procedures, vocabulary.procedure_index) for past in kept),
+        tuple(_indices(past.diagnoses, diagnosis) for past in kept),
+        tuple(_indices(past.procedures, procedure) for past in kept),
         tuple(_indices(past.medications, vocabulary.medication_index) for past in kept),
         tuple(vocabulary.profile_index(field, profile_value(visit, field)) for field in profile),
     )

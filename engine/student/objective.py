@@ -1,0 +1,47 @@
+"""What the student's training lowers: every loss of a recipe, weighted and added up."""
+
+import torch
+from torch.nn import functional
+
+from engine.config import StudentRecipe
+from engine.student import losses
+from engine.student.model import Student
+from engine.student.tensors import Batch
+
+
+def objective(
+    student: Student,
+    batch: Batch,
+    teacher: tuple[torch.Tensor, torch.Tensor] | None,
+    options: StudentRecipe,
+    labelled: int | None = None,
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """L = BCE + alpha * KD + beta * alignment + gamma * logit KD; what weighs 0 is not computed.
+
+    Args:
+        teacher: (visits, hidden_size) standardised hidden states and (visits, groups) logits;
+            None when neither is learnt from.
+        labelled: the first that many visits have labels; the rest learn from the teacher only.
+
+    Returns:
+        the loss, and the value of each part.
+    """
+    output = student(batch)
+    known = slice(0, labelled)
+    loss = functional.binary_cross_entropy_with_logits(output.logits[known], batch.labels[known])
+    parts = {"bce": loss.item()}
+    if options.distillation_weight:
+        distillation = losses.distillation(student.projection(output.features), teacher[0])
+        loss = loss + options.distillation_weight * distillation
+        parts["distillation"] = distillation.item()
+    if options.logit_weight:
+        softened = losses.logit_distillation(output.logits, teacher[1], options.logit_temperature)
+        loss = loss + options.logit_weight * softened
+        parts["logit_distillation"] = softened.item()
+    if options.alignment_weight:
+        alignment = losses.alignment(
+            output.profile[known], output.given[known], options.alignment_temperature
+        )
+        loss = loss + options.alignment_weight * alignment
+        parts["alignment"] = alignment.item()
+    return loss, {"loss": loss.item(), **parts}
