@@ -5,6 +5,7 @@ differs, and the plain log.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from engine.files import write_text
 from engine.teacher import distributed
 from engine.teacher.data import Examples
 from engine.teacher.losses import MultiLabelLoss
+from engine.teacher.preparation import FOLDER as PREPARATION
 from engine.teacher.sampler import LengthBatches
 
 LOG = "metrics.jsonl"
@@ -157,14 +159,16 @@ class JsonLines(TrainerCallback):
 
 
 def forget_after(output: Path, step: int) -> None:
-    """Drop from `metrics.jsonl` what a stopped attempt logged after `step`, which comes again."""
+    """Drop from `metrics.jsonl` what was logged after the teacher's `step`: it comes again."""
     file = output / LOG
     if not file.exists():
         return
     kept = []
     for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
         try:
-            if json.loads(line)["step"] <= step:
+            logged = json.loads(line)
+            stage = logged["stage"]
+            if stage == PREPARATION or (stage == "teacher" and logged["step"] <= step):
                 kept.append(line)
         except ValueError:
             continue  # the process died while it wrote this line
@@ -179,6 +183,16 @@ class PassNumber(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs) -> None:
         self.batches.set_pass(state.global_step // len(self.batches))
+
+
+class BeforeFirstStep(TrainerCallback):
+    """Does something once the model lies on its devices."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self.work()
 
 
 class MoreCheckpoints(TrainerCallback):

@@ -7,11 +7,13 @@ A run is a function of its recipe: stopped at any step and resumed, or shared be
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from peft import PeftModel
+from torch import nn
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase
 from transformers.trainer_utils import get_last_checkpoint
@@ -19,10 +21,16 @@ from transformers.trainer_utils import get_last_checkpoint
 from engine.config import Recipe
 from engine.errors import WorkbenchError
 from engine.files import whole_folder
-from engine.teacher import distributed, lower_layers
+from engine.teacher import distributed, lower_layers, preparation
 from engine.teacher import model as teacher_model
 from engine.teacher.data import Collator, Examples, last_token
-from engine.teacher.trainer import JsonLines, TeacherTrainer, arguments, forget_after
+from engine.teacher.trainer import (
+    BeforeFirstStep,
+    JsonLines,
+    TeacherTrainer,
+    arguments,
+    forget_after,
+)
 
 LOWER_LAYERS = "lower_layers"  # folder of a run, removed when its teacher is finished
 HEAD_PROMPTS = 256  # from which the head takes mean and deviation of the hidden states
@@ -54,14 +62,14 @@ def train(
     """
     options = arguments(recipe, len(training), output, resume)  # refuses what cannot be
     checkpoint = distributed.first_only(lambda: _checkpoint(output, resume))
+    prepared = distributed.first_only(lambda: preparation.prepare(recipe, output))
     torch.manual_seed(recipe.seed)
-    network = teacher_model.build(recipe.teacher, training.labels, tokenizer.pad_token_id)
+    network = teacher_model.build(recipe.teacher, training.labels, tokenizer.pad_token_id, prepared)
     collator = Collator(tokenizer.pad_token_id)
     if recipe.teacher.cache_lower_layers:
         training, validation, collator = _start_above_lower_layers(
             network, recipe, training, validation, output / LOWER_LAYERS
         )
-    _fit_head(network, recipe, training, collator)
     trainer = TeacherTrainer(
         recipe=recipe,
         training=training,
@@ -72,6 +80,9 @@ def train(
         compute_metrics=lambda result: score(result.predictions, result.label_ids),
         callbacks=[EarlyStoppingCallback(recipe.teacher.patience), JsonLines(output)],
     )
+    if checkpoint is None:  # else the head comes with it
+        fit = partial(_fit_head, recipe=recipe, training=training, collator=collator)
+        trainer.add_callback(BeforeFirstStep(lambda: fit(trainer.model_wrapped)))
     trainer.train(resume_from_checkpoint=checkpoint)
     best = Path(trainer.state.best_model_checkpoint)
     return distributed.first_only(lambda: _keep(best, output))
@@ -130,10 +141,12 @@ def _start_above_lower_layers(
     return *above, lower_layers.CachedCollator(model.config.pad_token_id)
 
 
-def _fit_head(network: PeftModel, recipe: Recipe, training: Examples, collator: Collator) -> None:
-    """Let the head know the hidden states it will see, from prompts spread over the training."""
+def _fit_head(network: nn.Module, recipe: Recipe, training: Examples, collator: Collator) -> None:
+    """Let the head know the hidden states it will see, from prompts spread over the training.
+
+    Every process runs all of these prompts: sharded weights are gathered by all or by none.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device)
     rows = range(0, len(training), max(1, len(training) // HEAD_PROMPTS))
     batches = [
         rows[start : start + recipe.teacher.batch_size]
@@ -142,7 +155,7 @@ def _fit_head(network: PeftModel, recipe: Recipe, training: Examples, collator: 
     bf16 = recipe.teacher.precision == "bf16"
     hidden, quiet = [], not distributed.is_first()
     with (
-        torch.inference_mode(),
+        torch.no_grad(),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),
         teacher_model.head_input(network) as seen,
     ):
