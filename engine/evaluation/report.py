@@ -6,9 +6,10 @@ The layout of the JSON, in which a value of a group without visits is null:
     paired[]                          {a, b, group, metric, difference, low, high}; a minus b
     thresholds.<model>                the probability from which the model recommends a group
     counts.<group>                    {visits, patients, medications, prescribed,
-                                      outside_vocabulary}: medications is the true mean a visit,
-                                      prescribed the number of true groups, of which
-                                      outside_vocabulary cannot be named by any model
+                                      outside_vocabulary, interaction_rate}: medications is the
+                                      true mean a visit, prescribed the number of true groups, of
+                                      which outside_vocabulary cannot be named by any model, and
+                                      interaction_rate that of the true prescriptions
     reliability.<model>               [{from, to, pairs, predicted, observed}], of all visits: bins
                                       of the models in `PROBABILISTIC`
     prediction_sets.<model>           {coverage, patients, groups}: the share promised, how many
@@ -16,7 +17,8 @@ The layout of the JSON, in which a value of a group without visits is null:
         .groups.<group>               {held, size}, each {mean, low, high}: the share of the given
                                       groups in the set, averaged over patients (each by the mean
                                       of their visits), and how many groups a visit's set has
-    settings                          {seed, resamples, confidence, fingerprint}
+    settings                          {seed, resamples, confidence, fingerprint, interactions}: the
+                                      last names the source of the interaction rates
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,6 +28,7 @@ import numpy as np
 from engine.evaluation.bootstrap import CONFIDENCE, RESAMPLES, PatientBootstrap
 from engine.evaluation.calibration import expected_calibration_error
 from engine.evaluation.conformal import SetRule, share_held
+from engine.evaluation.interactions import interaction_rate, source
 from engine.evaluation.metrics import visit_metrics
 from engine.evaluation.reliability import reliability_bins
 from engine.records.labels import label_matrix
@@ -41,7 +44,14 @@ MODELS = {
     "logistic_regression": "Logistic regression",
 }
 GROUPS = {"overall": "Overall", "first_visit": "First visits", "returning": "Returning patients"}
-METRIC_TITLES = {"jaccard": "Jaccard", "prauc": "PRAUC", "f1": "F1", "medications": "Medications"}
+METRIC_TITLES = {
+    "jaccard": "Jaccard",
+    "prauc": "PRAUC",
+    "f1": "F1",
+    "medications": "Medications",
+    "interaction_rate": "Interaction rate",
+}
+AS_PRESCRIBED = ("medications", "interaction_rate")  # measured of the true prescriptions as well
 BASELINES = ("most_frequent", "copy_previous", "logistic_regression")
 PAIRS = (
     ("teacher", "student"),
@@ -86,6 +96,7 @@ def build_report(
     logits = logits or {}
     values = {
         model: visit_metrics(truth, probability, selected, missing, logits.get(model))
+        | {"interaction_rate": interaction_rate(selected, vocabulary)}
         for model, (probability, selected) in predictions.items()
     }
 
@@ -115,6 +126,7 @@ def build_report(
         for metric in PAIRED_METRICS
     ]
     prescribed = truth.sum(axis=1) + missing
+    true_rate = interaction_rate(truth, vocabulary)
     counts = {
         group: {
             "visits": bootstraps[group].visits,
@@ -122,6 +134,7 @@ def build_report(
             "medications": float(prescribed[mask].mean()) if mask.any() else None,
             "prescribed": int(prescribed[mask].sum()),
             "outside_vocabulary": int(missing[mask].sum()),
+            "interaction_rate": float(true_rate[mask].mean()) if mask.any() else None,
         }
         for group, mask in masks.items()
     }
@@ -130,6 +143,7 @@ def build_report(
         "resamples": resamples,
         "confidence": CONFIDENCE,
         "fingerprint": fingerprint,
+        "interactions": source(vocabulary),
     }
     return {
         "models": models,
@@ -170,7 +184,11 @@ def _in_order(models: Iterable[str]) -> list[str]:
 
 def as_markdown(report: dict) -> str:
     """Return the report as Markdown: a table a metric, the paired differences, what was counted."""
-    parts = [_metric_table(report, metric) for metric in METRIC_TITLES]
+    parts = [
+        _metric_table(report, metric)
+        for metric in METRIC_TITLES
+        if all(metric in groups["overall"] for groups in report["models"].values())
+    ]  # older reports have no interaction rate
     if report["paired"]:
         parts.append(_paired_table(report))
     parts.append(_calibration_table(report))
@@ -184,8 +202,8 @@ def _metric_table(report: dict, metric: str) -> str:
         [MODELS[model]] + [_interval(groups[group][metric], metric, "mean") for group in GROUPS]
         for model, groups in report["models"].items()
     ]
-    if metric == "medications":
-        true_means = [report["counts"][group]["medications"] for group in GROUPS]
+    if metric in AS_PRESCRIBED:
+        true_means = [report["counts"][group][metric] for group in GROUPS]
         rows.append(["As prescribed", *(_number(mean, metric) for mean in true_means)])
     return _table([METRIC_TITLES[metric], *GROUPS.values()], rows)
 
@@ -244,6 +262,7 @@ def _footnote(report: dict) -> str:
         f"{everyone['outside_vocabulary']:,} lie outside the vocabulary and count as missed. In "
         f"brackets: {settings['confidence']:.0%} interval from {settings['resamples']:,} "
         "resamples of patients."
+        + (f" Interaction rates: {known}." if (known := settings.get("interactions")) else "")
     )
 
 
@@ -260,7 +279,7 @@ def _interval(value: dict, metric: str, key: str) -> str:
 def _number(value: float | None, metric: str, signed: bool = False) -> str:
     if value is None:
         return "not measured"
-    digits = 1 if metric == "medications" else 3
+    digits = {"medications": 1, "interaction_rate": 4}.get(metric, 3)
     # z: what rounds to zero is never written as minus zero.
     return f"{value:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
 

@@ -68,6 +68,7 @@ def test_values_are_those_of_the_visits(report):
         "medications": 2,
         "prescribed": 10,
         "outside_vocabulary": 5,
+        "interaction_rate": 0,
     }
 
 
@@ -101,7 +102,7 @@ def test_an_absent_model_is_left_out(visits, predictions, vocabulary):
 def test_markdown_is_aligned_and_signed(report):
     text = as_markdown(report)
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 6
+    assert len(tables) == 7
     for table in tables:
         assert len({len(line) for line in table}) == 1
     assert "| Jaccard " in text and "Returning patients" in text
@@ -111,6 +112,20 @@ def test_markdown_is_aligned_and_signed(report):
     difference = report["paired"][0]["difference"]
     assert f"+{difference:.3f} (+" in text
     assert "5 lie outside the vocabulary" in text
+
+
+def test_interaction_rates_name_their_source_and_stand_beside_the_truth(report):
+    rates = as_markdown(report).split("| Interaction rate")[1].split("\n\n")[0]
+    assert "As prescribed" in rates and "0.0000" in rates
+    assert "this workbench's own list" in as_markdown(report)
+
+
+def test_a_report_from_before_the_interaction_rates_is_still_written(report):
+    for groups in report["models"].values():
+        for metrics in groups.values():
+            del metrics["interaction_rate"]
+    del report["settings"]["interactions"]
+    assert "Interaction rate" not in as_markdown(report)
 
 
 def test_a_model_the_report_does_not_know_is_refused(visits, predictions, vocabulary):
