@@ -96,6 +96,8 @@ class TeacherRecipe(Section):
 
     @model_validator(mode="after")
     def _what_is_shared_out_is_whole(self) -> "TeacherRecipe":
+        if self.preparation and self.load_in_4bit:
+            raise ValueError("preparation cannot be merged into 4-bit weights; choose one")
         if self.sharding == "fsdp" and self.load_in_4bit:
             raise ValueError("sharding: fsdp cannot share out weights of load_in_4bit; choose one")
         if self.sharding == "fsdp" and self.cache_lower_layers:
@@ -131,11 +133,19 @@ class StudentRecipe(Section):
     embeddings_from_teacher: bool = False  # codes start from their titles; unseen ones have them
     unlabelled: int = Field(0, ge=0)  # perturbed copies of a training visit, taught by the teacher
     online: bool = False  # ask the teacher at every step instead of reading cached answers
+    interaction_weight: float = Field(0.0, ge=0)  # of the expected rate of interacting pairs
+    interaction_target: float | None = Field(None, ge=0, lt=1)  # lower only what lies above it
 
     @model_validator(mode="after")
     def _heads_divide_the_hidden_size(self) -> "StudentRecipe":
         if self.hidden_size % self.heads:
             raise ValueError("hidden_size must be a multiple of heads")
+        return self
+
+    @model_validator(mode="after")
+    def _a_target_needs_its_loss(self) -> "StudentRecipe":
+        if self.interaction_target is not None and not self.interaction_weight:
+            raise ValueError("interaction_target does nothing without interaction_weight; set both")
         return self
 
 

@@ -92,14 +92,8 @@ class Recommender:
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher, loaded from base model and adapter."""
-        recipe = self.pair.recipe
-        return Teacher(
-            recipe.teacher.base_model,
-            self.pair.folder / ADAPTER,
-            len(self.vocabulary.medications),
-            recipe.prompt,
-            recipe.teacher.precision,
-        )
+        groups = len(self.vocabulary.medications)
+        return Teacher.of(self.pair.recipe, self.pair.folder / ADAPTER, groups)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -7,6 +7,7 @@ A pair is a folder with
     vocabulary.json          the codes it knows
     calibration.json         each model's calibration, threshold and prediction-set rule
     adapter/                 the teacher's LoRA adapters and head
+    preparation/             adapters of the preparatory stage, where the recipe has one
     student.safetensors      the student; student_undistilled.safetensors is kept for comparison
     metrics.json, card.md    what it reached, and on what hardware it was trained
 
@@ -32,6 +33,7 @@ UNDISTILLED = "student_undistilled.safetensors"
 METRICS = "metrics.json"
 CARD = "card.md"
 MODELS = ("teacher", "student", "student_undistilled")
+PREPARATION = ("preparation/adapter_config.json", "preparation/adapter_model.safetensors")
 SEALED = (  # what a manifest must name: nothing else is ever loaded
     f"{ADAPTER}/adapter_config.json",
     f"{ADAPTER}/adapter_model.safetensors",
@@ -107,10 +109,17 @@ def open_pair(folder: Path) -> Pair:
             f"{folder / 'calibration.json'}: expected the calibration of each of "
             f"{', '.join(MODELS)}; restore the pair's folder"
         ) from None
+    recipe = load_recipe(folder / "recipe.yaml")
+    for name in PREPARATION if recipe.teacher.preparation else ():
+        if name not in manifest["files"]:
+            raise WorkbenchError(
+                f"{folder / name}: the recipe has a preparation, but {MANIFEST} does not name it; "
+                "restore the pair's folder from its copy"
+            )
     return Pair(
         folder,
         manifest,
-        load_recipe(folder / "recipe.yaml"),
+        recipe,
         Vocabulary.load(folder / "vocabulary.json"),
         calibration,
     )

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from engine.config import PromptRecipe
+from engine.config import PromptRecipe, Recipe
 from engine.prompts import Prompt, Title
 from engine.records.schema import Visit
 from engine.teacher import model as teacher_model
+from engine.teacher import preparation
 from engine.teacher.base_model import load_tokenizer
 from engine.teacher.data import Collator, last_token, prompt_of
 
@@ -20,16 +21,30 @@ class Teacher:
     """A trained teacher, ready to read visits."""
 
     def __init__(
-        self, base_model: str, adapter: Path, groups: int, options: PromptRecipe, precision: str
+        self,
+        base_model: str,
+        adapter: Path,
+        groups: int,
+        options: PromptRecipe,
+        precision: str,
+        prepared: Path | None = None,
     ) -> None:
         self.options = options
         self.precision = precision
         self.tokenizer = load_tokenizer(base_model)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         pad_id = self.tokenizer.pad_token_id
-        self.model = teacher_model.load(base_model, adapter, groups, pad_id).to(self.device)
+        model = teacher_model.load(base_model, adapter, groups, pad_id, prepared)
+        self.model = model.to(self.device)
         self.collator = Collator(pad_id)
         self._one_at_a_time = Lock()  # sessions of the app share this model
+
+    @classmethod
+    def of(cls, recipe: Recipe, adapter: Path, groups: int) -> "Teacher":
+        """Open the teacher a recipe trained; its preparation, if any, lies beside `adapter`."""
+        options = recipe.teacher
+        prepared = adapter.parent / preparation.FOLDER if options.preparation else None
+        return cls(options.base_model, adapter, groups, recipe.prompt, options.precision, prepared)
 
     def prompt(self, visit: Visit, title: Title) -> Prompt:
         """Return the prompt of a visit."""

@@ -123,6 +123,8 @@ def skip(model: PreTrainedModel, below: int) -> None:
 def _key(model: PreTrainedModel, below: int, examples: Examples, bf16: bool) -> str:
     """Name what a file is made from: base model, layers, precision and prompts."""
     digest = hashlib.sha256(f"{model.name_or_path} {below} {bf16}".encode())
+    for weight in _blocks(model)[below - 1].parameters():  # a preparation changes every layer
+        digest.update(weight.detach().float().cpu().numpy().tobytes())
     for ids in examples.input_ids:
         digest.update(np.array(ids, np.int64).tobytes() + b"|")
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The preparatory stage: it learns, it is merged wherever a teacher is built, it is not repeated."""
+"""The preparatory stage: it learns, is merged wherever a teacher is built, and is done once."""
 
 import json
 import shutil
