@@ -89,13 +89,18 @@ def _card(model: str, found, rows, visit: Visit, group_name: Callable[[str], str
     lines = [f"{len(found.groups) - len(others)} of them in the table, marked there"]
     if visit.medications:
         held = len(set(found.groups) & set(visit.medications))
-        lines.append(f"{held} of {len(visit.medications)} given groups held")
-    names = "; ".join(f"{style.text(group_name(group))} ({style.text(group)})" for group in others)
+        lines.append(f"{held} of {len(visit.medications)} given groups (✓) held")
+    names = "; ".join(
+        f"{style.text(group_name(group))} ({style.text(group)})"
+        + (" ✓" if group in visit.medications else "")
+        for group in others
+    )
     rest = f"<b>Only in the set:</b> {names}" if names else "Nothing beyond the table."
     number = "1 group" if len(found.groups) == 1 else f"{len(found.groups)} groups"
     return (
         f'<div class="wb-card"><div class="title">{model.capitalize()}: '
         f"{percent(found.coverage)} set</div>"
         f'<div class="big">{number}</div><div class="wb-small wb-muted wb-number">'
-        f'{" · ".join(lines)}</div><div class="wb-small">{rest}</div></div>'
+        f"{' · '.join(lines)}</div>"
+        f'<div class="wb-small" style="margin-top:.35rem">{rest}</div></div>'
     )

@@ -112,9 +112,10 @@ def diagram(bins: Mapping[str, list[dict]], titles: Mapping[str, str] | None = N
     )
     axis = {"gridcolor": LINE, "griddash": "dot", "zeroline": False, "fixedrange": True}
     axis |= {"tickfont": {"color": MUTED}, "automargin": True}
+    axis |= {"title_font": {"color": MUTED, "size": 12}}
     figure.update_xaxes(range=[-0.01, 1.01], **axis)
     figure.update_yaxes(**axis)
     figure.update_xaxes(title_text="probability the model gave", row=2, col=1)
     figure.update_yaxes(title_text="share that was given", range=[-0.01, 1.01], row=1, col=1)
-    figure.update_yaxes(title_text="pairs", type="log", row=2, col=1)
+    figure.update_yaxes(title_text="pairs", type="log", dtick=1, row=2, col=1)
     return figure

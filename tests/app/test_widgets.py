@@ -1,5 +1,6 @@
 """What the drawn pieces say, on hand-made recommendations and visits."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -214,6 +215,21 @@ def test_a_share_has_as_many_digits_as_it_needs(share, words):
 def test_what_keeps_the_promise_from_holding_is_said(trained_here, split, words):
     assert words in prediction_set.caution(trained_here, split)
     assert prediction_set.caution(True, "test") is None
+
+
+def test_groups_only_in_the_set_are_named_and_those_given_are_ticked(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(prediction_set.st, "html", drawn.append)
+    answer = replace(recommendation(), prediction_sets=SETS)
+    prediction_set.draw(answer, visit(), lambda group: f"<i>{group}</i>", True, "test")
+    (html,) = drawn
+    teacher, student = html.split("Student: 90 % set")
+    assert "3 groups" in teacher
+    assert "2 of them in the table" in teacher
+    assert "2 of 3 given groups (✓) held" in teacher  # B01A and J01C; A02B is missed
+    assert "&lt;i&gt;J01C&lt;/i&gt; (J01C) ✓" in teacher
+    assert "Nothing beyond the table." in student
+    assert "Mind" not in html
 
 
 # ---------------------------------------------------------------- summary
