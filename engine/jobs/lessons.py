@@ -89,5 +89,4 @@ def open_teacher(cohort: Cohort, recipe: Recipe, output: Path) -> Teacher:
     adapter = output / "teacher"
     if not adapter.is_dir():
         raise WorkbenchError(f"{adapter}: no trained teacher there; run `train teacher` first")
-    groups = len(cohort.vocabulary.medications)
-    return Teacher.of(recipe, adapter, groups)
+    return Teacher.of(recipe, adapter, len(cohort.vocabulary.medications))
