@@ -52,10 +52,21 @@ def test_earlier_prescriptions_share_one_weight_between_them():
     assert (memory[:2] > 0).all()
 
 
-def test_groups_of_one_prescription_are_linked_by_how_often_they_are():
-    given = [("A02B", "B01A", "Z99Z"), ("A02B", "B01A"), ("C07A",)]
-    linked = prescribed_together([make_visit(medications=groups) for groups in given], VOCABULARY)
-    assert linked.tolist() == [[2, 2, 0], [2, 2, 0], [0, 0, 1]]
+def test_groups_are_linked_that_go_together_more_than_by_chance():
+    def linked(*prescriptions):
+        visits = [make_visit(medications=groups) for groups in prescriptions]
+        return prescribed_together(visits, VOCABULARY).tolist()
+
+    together, alone = ("A02B", "B01A", "Z99Z"), ("C07A",)
+    never_apart = [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+    assert linked(together, together, alone, alone) == never_apart
+    # By chance: half have A02B, half have B01A, and a quarter both.
+    assert linked(("A02B", "B01A"), ("A02B",), ("B01A",), ("C07A",)) == np.zeros((3, 3)).tolist()
+
+
+def test_groups_that_everyone_has_are_linked_to_none():
+    visits = [make_visit(medications=("A02B", "B01A"))] * 3
+    assert not prescribed_together(visits, VOCABULARY).any()
 
 
 def test_interacting_groups_are_linked_both_ways():
