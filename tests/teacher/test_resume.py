@@ -70,15 +70,15 @@ def test_killed_at_a_random_step_of_the_second_pass(tiny_cohort, recipe, tmp_pat
 def test_killed_before_the_first_checkpoint_it_starts_again(tiny_cohort, tiny_recipe, tmp_path):
     cohort, quiet = Cohort.open(tiny_cohort), {"say": lambda text: None}
     pipeline._open_run(tmp_path / "run", cohort, tiny_recipe, resume=False)
-    (tmp_path / "run" / LOG).write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "lo')
+    (tmp_path / "run" / LOG).write_text('{"stage": "teacher", "step": 1, "loss": 0.5}\n{"sta')
     done = pipeline.train_teacher(cohort, tiny_recipe, tmp_path / "run", resume=True, **quiet)
     assert (done / WEIGHTS).exists()
     assert 1 not in losses(tmp_path / "run")
 
 
 def test_what_was_logged_after_the_checkpoint_is_forgotten(tmp_path):
-    lines = [f'{{"step": {step}, "loss": 1.0}}\n' for step in range(1, 6)]
-    (tmp_path / LOG).write_text("".join(lines) + '{"step": 6, "lo')
+    lines = [f'{{"stage": "teacher", "step": {step}, "loss": 1.0}}\n' for step in range(1, 6)]
+    (tmp_path / LOG).write_text("".join(lines) + '{"stage": "teacher", "st')
     forget_after(tmp_path, 3)
     assert (tmp_path / LOG).read_text() == "".join(lines[:3])
 

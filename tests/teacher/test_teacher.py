@@ -53,6 +53,34 @@ def test_adapters_on_the_top_layers_only(tiny_base):
     assert not any(".layers.0." in name for name in adapted)
 
 
+def test_adapters_on_the_kinds_of_layers_a_recipe_names(tiny_base):
+    recipe = TeacherRecipe(base_model=str(tiny_base), lora_targets=("q_proj", "v_proj"))
+    network = teacher_model.build(recipe, LABELS, pad_id=1)
+    adapted = {name.split(".lora_")[0] for name, _ in network.named_parameters() if "lora_" in name}
+    assert {name.rpartition(".")[2] for name in adapted} == {"q_proj", "v_proj"}
+    assert len(adapted) == 4
+
+
+def test_layers_the_base_model_has_not_are_named_with_those_it_has(tiny_base):
+    recipe = TeacherRecipe(base_model=str(tiny_base), lora_targets=("q_proj", "query"))
+    with pytest.raises(WorkbenchError, match="lora_targets: query names no .*q_proj"):
+        teacher_model.build(recipe, LABELS, pad_id=1)
+
+
+def test_four_bits_without_bitsandbytes_say_what_is_missing(tiny_base, monkeypatch):
+    monkeypatch.setattr(teacher_model.importlib.util, "find_spec", lambda name: None)
+    recipe = TeacherRecipe(base_model=str(tiny_base), load_in_4bit=True)
+    with pytest.raises(WorkbenchError, match="load_in_4bit.*bitsandbytes") as error:
+        teacher_model.build(recipe, LABELS, pad_id=1)
+    assert "\n" not in str(error.value)
+
+
+def test_a_weighted_head_starts_where_its_weights_move_it(tiny_base):
+    recipe = TeacherRecipe(base_model=str(tiny_base), class_weighting="balanced")
+    bias = teacher_model.head_of(teacher_model.build(recipe, LABELS, pad_id=1)).linear.bias
+    torch.testing.assert_close(bias.detach(), torch.zeros(2))
+
+
 def test_a_batch_is_padded_on_the_right_to_its_own_longest_prompt():
     batch = Collator(pad_id=9)([{"input_ids": [1, 2, 3]}, {"input_ids": list(range(9))}])
     assert batch["input_ids"].shape == (2, 16)
