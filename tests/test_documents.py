@@ -58,6 +58,7 @@ def stand_ins(tiny_cohort, tiny_pair, tiny_recipe, sample_tables, omop_tables, t
         "runs/hospital": fresh,
         "RRF_DIR": write_rrf(tmp_path / "rrf"),
         "TEXT_OR_CODE": "aspirin",
+        "STUDY_DIR": tmp_path / "study",
     }
 
 
@@ -73,6 +74,8 @@ def test_a_documented_command_runs(command, stand_ins, tmp_path, tiny_run, tiny_
         stand_ins["data/hospital"] = tmp_path / "hospital"
     if words[0] == "terminology":
         stand_ins["FILE"] = tmp_path / "rxnorm.sqlite"
+    if words[0] == "study":
+        words += ["--seeds", "1", "--only", "rq4"]
     if words[0] == "evaluate":
         stand_ins["FILE"] = tmp_path / "report.json"
     assert main([str(stand_ins.get(word, word)) for word in words]) == 0

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 from engine.errors import WorkbenchError
 
-COMMAND_GROUPS = ("base_model", "ingest", "terminology", "prompt", "train", "evaluate", "recommend")
+COMMAND_GROUPS = (
+    "base_model",
+    "ingest",
+    "terminology",
+    "prompt",
+    "train",
+    "evaluate",
+    "study",
+    "recommend",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,164 @@
+"""The charts of a study's report: who leads and how surely, drawn by Plotly."""
+
+from html import escape
+
+import plotly.graph_objects as go
+
+from engine.evaluation.subgroups import title
+from engine.jobs.study_sections import GROUPS
+from engine.palette import BLUE, FONT, GREY, INK, LINE, MUTED, ORANGE, PRIMARY, VIOLET
+
+ROW_HEIGHT = 34  # pixels of a model
+SHADES = {"teacher": VIOLET, "student": PRIMARY}
+LINES = {"prauc": ("PRAUC", PRIMARY), "jaccard": ("Jaccard", BLUE)}
+
+
+def figures(report: dict) -> dict[str, go.Figure]:
+    """Return name → figure, of the questions that were asked."""
+    questions = report["questions"]
+    drawn = {}
+    compared = questions.get("rq1") or questions.get("folds")
+    if compared:
+        drawn["compared"] = _dots(report, compared["models"])
+        drawn["groups"] = _groups(report, compared["models"])
+    if "rq2" in questions:
+        drawn["ablations"] = _dots(report, questions["rq2"]["models"])
+    if "rq3" in questions:
+        drawn["weights"] = _weights(report, questions["rq3"])
+    if "rq4" in questions:
+        drawn["cost"] = _cost(report, questions["rq4"]["models"])
+    return drawn
+
+
+def _dots(report: dict, names: list[str]) -> go.Figure:
+    """A dot and its interval a model, best at the top, for PRAUC."""
+    found = {name: report["models"][name]["groups"]["overall"]["prauc"] for name in names}
+    names = sorted(
+        (name for name in names if found[name]["mean"] is not None),
+        key=lambda name: found[name]["mean"],
+    )
+    chart = go.Figure(
+        go.Scatter(
+            x=[found[name]["mean"] for name in names],
+            y=[escape(report["models"][name]["title"]) for name in names],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [
+                    (found[name]["high"] or found[name]["mean"]) - found[name]["mean"]
+                    for name in names
+                ],
+                "arrayminus": [
+                    found[name]["mean"] - (found[name]["low"] or found[name]["mean"])
+                    for name in names
+                ],
+                "color": GREY,
+                "thickness": 2,
+                "width": 0,
+            },  # fmt: skip
+            mode="markers+text",
+            text=[f"{found[name]['mean']:.3f}" for name in names],
+            textposition="top center",
+            textfont={"size": 11, "color": MUTED},
+            marker={"size": 9, "color": [_shade(name) for name in names]},
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+    )
+    chart.update_xaxes(title="PRAUC, overall, with interval over patients")
+    return _styled(chart, 90 + ROW_HEIGHT * len(names))
+
+
+def _groups(report: dict, names: list[str]) -> go.Figure:
+    """PRAUC of the four best models in every group of visits."""
+
+    def overall(name: str) -> float:
+        return report["models"][name]["groups"]["overall"]["prauc"]["mean"] or 0.0
+
+    best = sorted(names, key=overall, reverse=True)[:4]
+    shades = dict(zip(best, (PRIMARY, VIOLET, ORANGE, GREY), strict=False))
+    chart = go.Figure(
+        [
+            go.Bar(
+                name=escape(report["models"][name]["title"]),
+                x=[title(group) for group in GROUPS],
+                y=[report["models"][name]["groups"][group]["prauc"]["mean"] for group in GROUPS],
+                marker={"color": shades[name]},
+                hovertemplate="%{x}: %{y:.3f}<extra>%{fullData.name}</extra>",
+            )
+            for name in best
+        ]
+    )
+    chart.update_yaxes(title="PRAUC", rangemode="tozero")
+    chart.update_layout(barmode="group", bargap=0.3, showlegend=True)
+    return _styled(chart, 320)
+
+
+def _weights(report: dict, question: dict) -> go.Figure:
+    """PRAUC and Jaccard over alpha and over beta, side by side."""
+    from plotly.subplots import make_subplots
+
+    chart = make_subplots(cols=2, subplot_titles=("alpha (distillation)", "beta (alignment)"))
+    for column, letter in enumerate(("alpha", "beta"), start=1):
+        rows = question[letter]
+        for metric, (name, shade) in LINES.items():
+            values = [report["models"][row["model"]]["groups"]["overall"][metric] for row in rows]
+            chart.add_trace(
+                go.Scatter(
+                    name=name,
+                    x=[f"{row['value']:g}" for row in rows],
+                    y=[value["mean"] for value in values],
+                    error_y={"array": [value["spread"] or 0 for value in values], "color": GREY},
+                    mode="lines+markers",
+                    line={"color": shade, "width": 2},
+                    showlegend=column == 1,
+                    hovertemplate="%{x}: %{y:.3f}<extra>%{fullData.name}</extra>",
+                ),
+                row=1,
+                col=column,
+            )
+    chart.update_xaxes(type="category")
+    chart.update_layout(showlegend=True)
+    return _styled(chart, 320)
+
+
+def _cost(report: dict, names: list[str]) -> go.Figure:
+    """How good against how slow."""
+    models = report["models"]
+    chart = go.Figure(
+        go.Scatter(
+            x=[models[name]["runs"][0]["latency"]["one_visit_ms"] for name in names],
+            y=[models[name]["groups"]["overall"]["prauc"]["mean"] for name in names],
+            text=[escape(models[name]["title"]) for name in names],
+            mode="markers+text",
+            textposition="top center",
+            textfont={"size": 11, "color": MUTED},
+            marker={"size": 10, "color": [_shade(name) for name in names]},
+            hovertemplate="%{text}: %{x:.2f} ms, PRAUC %{y:.3f}<extra></extra>",
+            cliponaxis=False,
+        )
+    )
+    chart.update_xaxes(type="log", title="milliseconds for one visit (each step is ten times)")
+    chart.update_yaxes(title="PRAUC, overall")
+    return _styled(chart, 340)
+
+
+def _shade(name: str) -> str:
+    return next((shade for start, shade in SHADES.items() if name.startswith(start)), BLUE)
+
+
+def _styled(chart: go.Figure, height: int) -> go.Figure:
+    chart.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 10, "r": 30, "t": 40, "b": 50},
+        font={"family": FONT, "size": 12, "color": INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": 1.12, "x": 0},
+        hoverlabel={"bgcolor": "#fff", "font": {"family": FONT, "color": INK}},
+    )
+    if not chart.layout.showlegend:
+        chart.update_layout(showlegend=False)
+    chart.update_xaxes(automargin=True, gridcolor=LINE, zeroline=False, linecolor=LINE)
+    chart.update_yaxes(automargin=True, gridcolor=LINE, zeroline=False, linecolor=LINE)
+    return chart

@@ -1,0 +1,366 @@
+"""The models of a study as parts: the teacher, students with edits, and the baselines."""
+
+import importlib
+import inspect
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from engine.config import Recipe
+from engine.errors import WorkbenchError
+from engine.evaluation.calibration import calibrate
+from engine.files import sha256
+from engine.jobs import lessons, pipeline
+from engine.jobs.study_measures import Prediction
+from engine.jobs.study_parts import Outcome, Part, Parts
+from engine.records.cohort import Cohort
+from engine.records.labels import label_matrix
+from engine.records.schema import Visit
+from engine.registry import ADAPTER, Pair
+from engine.student import inference as student_inference
+from engine.student import training as student_training
+from engine.student.distillation import CachedTargets
+from engine.student.perturbed import MARK
+from engine.student.title_embeddings import TitleReader
+from engine.teacher import hidden_states
+from engine.teacher.inference import Teacher
+from engine.teacher.model import WEIGHTS
+
+LATENCY_VISITS = 20  # single visits timed, of which the median is told
+LATENCY_BATCH = 64
+LATENCY_SECONDS = 10  # after which no further visit is timed
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Where a baseline lives; it is fitted on training and settles its choices on validation."""
+
+    title: str
+    module: str
+    name: str
+    seeded: bool = False
+    claims: bool = True  # whether its scores claim to be probabilities
+
+
+BASELINES = {
+    "most_frequent": Baseline(
+        "Most frequent k", "engine.evaluation.baselines", "MostFrequent", claims=False
+    ),
+    "copy_previous": Baseline(
+        "Copy previous visit", "engine.evaluation.baselines", "CopyPrevious", claims=False
+    ),
+    "nearest_neighbour": Baseline(
+        "Nearest neighbour", "engine.evaluation.neighbour", "NearestNeighbour", claims=False
+    ),
+    "logistic_regression": Baseline(
+        "Logistic regression", "engine.evaluation.baselines", "LogisticRegressionBaseline"
+    ),
+    "retain": Baseline("RETAIN", "engine.evaluation.neural.retain", "Retain", seeded=True),
+    "gamenet": Baseline("GAMENet", "engine.evaluation.neural.gamenet", "GameNet", seeded=True),
+    "transformer": Baseline(
+        "Plain transformer", "engine.evaluation.neural.transformer", "PlainTransformer", seeded=True
+    ),
+}
+
+
+def baseline_class(baseline: Baseline) -> type | None:
+    """Return a baseline's class; None where this version does not have it."""
+    try:
+        module = importlib.import_module(baseline.module)
+    except ModuleNotFoundError:
+        return None
+    return getattr(module, baseline.name, None)
+
+
+class Workshop:
+    """Makes the parts of one study: a cohort, a recipe, and a teacher given or to be trained."""
+
+    def __init__(
+        self, cohort: Cohort, recipe: Recipe, parts: Parts, output: Path, pair: Pair | None
+    ) -> None:
+        self.cohort, self.recipe, self.parts = cohort, recipe, parts
+        self.output, self.pair = output, pair
+        self.vocabulary = cohort.vocabulary
+
+    @cached_property
+    def training(self) -> list[Visit]:
+        return pipeline.training_visits(self.cohort, self.recipe)
+
+    @cached_property
+    def validation(self) -> list[Visit]:
+        return pipeline.validation_visits(self.cohort, self.recipe)
+
+    @cached_property
+    def test(self) -> list[Visit]:
+        visits = self.cohort.samples("test")
+        if not visits:
+            raise WorkbenchError(
+                f"{self.cohort.folder}: no labelled visits in part 'test'; ingest more patients"
+            )
+        return visits
+
+    def states(self, recipe: Recipe, name: str = "teacher_states") -> Part:
+        """Hidden states and logits of the teacher of a recipe, on all visits of the study."""
+        given = self.pair is not None and name == "teacher_states"
+        teacher = sha256(self.pair.folder / ADAPTER / WEIGHTS) if given else self._teacher(recipe)
+        settings = {
+            "kind": "states",
+            "cohort": self.cohort.fingerprint,
+            "data": recipe.data.model_dump(mode="json"),
+            "seed": recipe.seed,
+            "prompt": recipe.prompt.model_dump(mode="json"),
+            "teacher": teacher,
+            "unlabelled": [
+                recipe.student.unlabelled,
+                bool(recipe.student.unlabelled) and recipe.student.embeddings_from_teacher,
+            ],
+        }
+
+        def compute() -> Outcome:
+            return self._read(self._open_teacher(recipe, name), recipe, given)
+
+        return Part(name, settings, compute)
+
+    def teacher(self, recipe: Recipe, name: str = "teacher") -> Part:
+        """The teacher itself, calibrated on validation."""
+        states = self.states(recipe, f"{name}_states")
+
+        def compute() -> Outcome:
+            known = self.parts.get(states)
+            logits = known.arrays["logits"][-len(self.validation) - len(self.test) :]
+            split = len(self.validation)
+            facts = {key: known.facts[key] for key in ("parameters", "trained", "bytes", "latency")}
+            return self._outcome(logits[:split], logits[split:], facts)
+
+        return Part(
+            name,
+            {"kind": "teacher", "states": states.key, "calibration": recipe.calibration},
+            compute,
+        )
+
+    def student(
+        self,
+        recipe: Recipe,
+        seed: int,
+        name: str = "student",
+        distil: bool = True,
+        teacher: str = "teacher",
+        taught_by: Recipe | None = None,
+    ) -> Part:
+        """A student with one seed; `taught_by` is the recipe of its teacher, when another."""
+        taught_by = taught_by or self.recipe
+        states = self.states(taught_by, f"{teacher}_states")
+        recipe = recipe.model_copy(update={"seed": self.recipe.seed + seed})
+        settings = {
+            "kind": "student",
+            "states": states.key,
+            "student": recipe.student.model_dump(mode="json"),
+            "profile": list(recipe.prompt.profile),
+            "calibration": recipe.calibration,
+            "seed": recipe.seed,
+            "distil": distil,
+        }
+
+        def compute() -> Outcome:
+            learnt_from = self._lessons(recipe, taught_by, states)
+            work = self.output / "logs" / f"{name}.seed-{seed}"
+            work.mkdir(parents=True, exist_ok=True)
+            student = student_training.train(
+                recipe,
+                self.vocabulary,
+                learnt_from,
+                self.validation,
+                pipeline.score_logits,
+                work,
+                distil,
+            )
+
+            def logits(visits: Sequence[Visit]) -> np.ndarray:
+                return student_inference.predict(student, visits, self.vocabulary, recipe)
+
+            weights = list(student.parameters())
+            facts = {
+                "parameters": sum(weight.numel() for weight in weights),
+                "bytes": sum(weight.numel() * weight.element_size() for weight in weights),
+                "latency": latency(logits, self.test),
+            }
+            return self._outcome(logits(self.validation), logits(self.test), facts)
+
+        return Part(f"{name}.seed-{seed}", settings, compute)
+
+    def baseline(self, name: str, seed: int = 0) -> Part:
+        """A baseline, fitted on the same visits."""
+        baseline = BASELINES[name]
+        cls = baseline_class(baseline)
+        settings = {
+            "kind": "baseline",
+            "cohort": self.cohort.fingerprint,
+            "data": self.recipe.data.model_dump(mode="json"),
+            "choice": self.recipe.seed,
+            "name": f"{baseline.module}.{baseline.name}",
+            "seed": seed,
+        }
+
+        def compute() -> Outcome:
+            model = fit_baseline(cls, self.training, self.validation, self.vocabulary, seed)
+            probability, selected = model.predict(self.test)
+            parameters = getattr(model, "parameters", None)
+            facts = {
+                "parameters": parameters,
+                "bytes": None if parameters is None else 4 * parameters,
+                "latency": latency(model.predict, self.test),
+                "threshold": getattr(model, "threshold", None),
+            }
+            return Outcome(facts, _arrays(probability, selected))
+
+        return Part(f"{name}.seed-{seed}" if baseline.seeded else name, settings, compute)
+
+    def _lessons(self, recipe: Recipe, taught_by: Recipe, states: Part) -> student_training.Lessons:
+        """What a student learns from: the training visits, and what its recipe asks for beside."""
+        unlabelled = self._unlabelled(taught_by)
+        count = len(self.training)
+        known, end = self.parts.get(states).arrays, count + len(unlabelled)
+        targets = CachedTargets(known["hidden"][:end], known["logits"][:end], count)
+        titles = None
+        if recipe.student.embeddings_from_teacher:
+            teacher = self._open_teacher(taught_by, states.name)
+            embeddings = teacher.model.get_input_embeddings().weight.detach().float().cpu()
+            titles = TitleReader(teacher.tokenizer, embeddings, self.cohort.title)
+        return student_training.Lessons(self.training, targets, unlabelled, titles)
+
+    def _unlabelled(self, recipe: Recipe) -> list[Visit]:
+        return lessons.unlabelled_visits(self.cohort, recipe, self.training)
+
+    def _open_teacher(self, recipe: Recipe, name: str) -> Teacher:
+        given = self.pair is not None and name == "teacher_states"
+        adapter = self.pair.folder / ADAPTER if given else self._train_teacher(recipe, name)
+        return Teacher.of(recipe, adapter, len(self.vocabulary.medications))
+
+    def _kept_by_run(self) -> dict:
+        """What the run that trained the given pair kept beside it: visit → hidden, logits."""
+        if self.pair is None or not (self.pair.folder.parent / hidden_states.FOLDER).is_dir():
+            return {}
+        cached = hidden_states.load(self.pair.folder.parent, self.pair.folder / ADAPTER)
+        same = self.recipe == self.pair.recipe  # else a perturbed visit may be another one
+        return {
+            key: (cached.hidden[row], cached.logits[row])
+            for key, row in cached.rows.items()
+            if same or MARK not in key[1]
+        }
+
+    def _read(self, model: Teacher, recipe: Recipe, given: bool) -> Outcome:
+        """Run a teacher over all visits, but for those a training run has kept beside it."""
+        visits = [*self.training, *self._unlabelled(recipe), *self.validation, *self.test]
+        kept = self._kept_by_run() if given else {}
+        new = [visit for visit in visits if _key(visit) not in kept]
+        texts = [model.prompt(visit, self.cohort.title).text for visit in new]
+        logits, hidden = model.predict(texts, progress="teacher reads")
+        kept |= {
+            _key(visit): row
+            for visit, row in zip(new, zip(hidden, logits, strict=True), strict=True)
+        }
+        rows = [kept[_key(visit)] for visit in visits]
+
+        def read(some: Sequence[Visit]) -> None:
+            model.predict([model.prompt(visit, self.cohort.title).text for visit in some])
+
+        weights = list(model.model.parameters())
+        return Outcome(
+            {
+                "parameters": sum(weight.numel() for weight in weights),
+                "trained": sum(
+                    weight.numel()
+                    for name, weight in model.model.named_parameters()
+                    if "lora_" in name or "modules_to_save" in name
+                ),
+                "bytes": sum(weight.numel() * weight.element_size() for weight in weights),
+                "latency": latency(read, self.test, batch=8),
+            },
+            {
+                "hidden": np.stack([hidden for hidden, _ in rows]),
+                "logits": np.stack([logits for _, logits in rows]),
+            },
+        )
+
+    def _outcome(self, validation: np.ndarray, test: np.ndarray, facts: dict) -> Outcome:
+        """Calibrate logits on validation and apply both numbers to the test visits."""
+        truth, missing = label_matrix(self.validation, self.vocabulary)
+        patients = np.array([visit.patient_id for visit in self.validation])
+        calibration = calibrate(
+            validation, truth, patients, missing, self.recipe.calibration, self.recipe.coverage
+        )
+        probability = calibration.probability(test)
+        facts = facts | {"calibration": calibration.to_json(), "threshold": calibration.threshold}
+        selected = calibration.select(probability)
+        return Outcome(facts, _arrays(probability, selected) | {"score": test})
+
+    def _teacher(self, recipe: Recipe) -> dict:
+        """What a teacher still to be trained depends on."""
+        return recipe.model_dump(mode="json", exclude={"student", "name"})
+
+    def _train_teacher(self, recipe: Recipe, name: str) -> Path:
+        """Train a teacher in its own run folder, going on where a killed study stopped."""
+        mark = Part(name, self._teacher(recipe) | {"cohort": self.cohort.fingerprint}, Outcome).key
+        run = self.output / "teachers" / f"{name.removesuffix('_states')}-{mark[:8]}"
+        if (run / "teacher").is_dir():
+            return run / "teacher"
+        resume = any((run / "checkpoints").glob("checkpoint-*/trainer_state.json"))
+        return pipeline.train_teacher(self.cohort, recipe, run, resume)
+
+
+def fit_baseline(cls: type, training, validation, vocabulary, seed: int):
+    """Fit a baseline, with the seed where it takes one."""
+    model = cls()
+    takes_seed = "seed" in inspect.signature(model.fit).parameters
+    options = {"seed": seed} if takes_seed else {}
+    return model.fit(training, validation, vocabulary, **options)
+
+
+def prediction(outcome: Outcome, claims: bool = True) -> Prediction:
+    """Return what a part of a model predicts for the test visits."""
+    arrays = outcome.arrays
+    selected = arrays["selected"].astype(bool)
+    return Prediction(arrays["probability"], selected, arrays.get("score"), claims)
+
+
+def latency(
+    predict: Callable[[Sequence[Visit]], object],
+    visits: Sequence[Visit],
+    batch: int = LATENCY_BATCH,
+) -> dict:
+    """Return the median milliseconds of one visit alone, and of a visit in a batch."""
+    predict(visits[:1])  # the first call of a library is slow
+    begin, alone = time.perf_counter(), []
+    for visit in visits[:LATENCY_VISITS]:
+        alone.append(_milliseconds(predict, [visit]))
+        if time.perf_counter() - begin > LATENCY_SECONDS:
+            break
+    batch = min(batch, len(visits))
+    together = statistics.median(_milliseconds(predict, visits[:batch]) for _ in range(3))
+    return {
+        "one_visit_ms": round(statistics.median(alone), 3),
+        "batch": batch,
+        "visit_of_batch_ms": round(together / batch, 3),
+    }
+
+
+def _milliseconds(predict, visits: Sequence[Visit]) -> float:
+    start = time.perf_counter()
+    predict(visits)
+    return (time.perf_counter() - start) * 1000
+
+
+def _arrays(probability: np.ndarray, selected: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "probability": np.asarray(probability, dtype=np.float32),
+        "selected": np.asarray(selected, dtype=np.uint8),
+    }
+
+
+def _key(visit: Visit) -> tuple[str, str]:
+    return visit.patient_id, visit.visit_id
