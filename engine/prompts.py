@@ -130,17 +130,22 @@ def _part(visit: Visit, title: Title, options: PromptRecipe, present: Visit | No
     if present is not None:
         months = max(0, round((present.admit_time - visit.admit_time).days / 30.44))
     return _Part(
-        tuple(_code_name("diagnosis", code, title, options) for code in visit.diagnoses),
-        tuple(_code_name("procedure", code, title, options) for code in visit.procedures),
+        _code_names("diagnosis", visit.diagnoses, title, options),
+        _code_names("procedure", visit.procedures, title, options),
         tuple(_group_name(group, options) for group in visit.medications),
         months,
     )
 
 
-def _code_name(kind: icd.Kind, code: str, title: Title, options: PromptRecipe) -> str:
+def _code_names(
+    kind: icd.Kind, codes: tuple[str, ...], title: Title, options: PromptRecipe
+) -> tuple[str, ...]:
     if options.titles == "code":
-        return f"{icd.dotted(kind, code)} (ICD-{code.partition(':')[0]})"
-    return titles.short(title(kind, code)) if options.titles == "short" else title(kind, code)
+        return tuple(f"{icd.dotted(kind, code)} (ICD-{code.partition(':')[0]})" for code in codes)
+    long = (title(kind, code) for code in codes)
+    if options.titles == "short":  # some codes differ in their long titles only: said once
+        return tuple(dict.fromkeys(titles.short(name) for name in long))
+    return tuple(long)
 
 
 def _group_name(group: str, options: PromptRecipe) -> str:

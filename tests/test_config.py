@@ -31,6 +31,8 @@ def test_a_saved_recipe_spells_out_its_defaults(tmp_path):
         ("name: x\nteacher:\n  lora_rnk: 4\n", "teacher.lora_rnk"),
         ("name: x\nteacher:\n  epochs: many\n", "teacher.epochs"),
         ("name: x\nstudent:\n  dropout: 1.5\n", "student.dropout"),
+        ("name: x\nteacher:\n  load_in_4bit: true\n  preparation: {}\n", "4-bit weights"),
+        ("name: x\nprompt:\n  titles: brief\n", "prompt.titles"),
         ("seed: 1\n", "name"),
         ("- a\n- b\n", "named fields"),
         ("name: [x\n", "YAML"),

@@ -175,6 +175,14 @@ def test_short_titles_say_the_same_in_fewer_words():
     assert short.tokens < long.tokens
 
 
+def test_codes_whose_short_titles_are_the_same_are_said_once():
+    options = UNLIMITED.model_copy(update={"titles": "short"})
+    visit = make_visit(diagnoses=("10:E785", "10:E784"))
+    names = {"10:E785": "Hyperlipidemia, unspecified", "10:E784": "Hyperlipidemia"}
+    text = render(visit, lambda kind, code: names.get(code, code), words, options).text
+    assert "Diagnosis: Hyperlipidemia.\n" in text
+
+
 def test_codes_without_meaning_leave_no_title_behind():
     options = UNLIMITED.model_copy(update={"titles": "code"})
     text = render(returning(), title, words, options).text

@@ -58,3 +58,13 @@ def test_a_finished_file_is_used_again_and_other_prompts_are_not_mixed_up(networ
     other = Examples(((5, 6, 7, 9), (9, 10)), EXAMPLES.labels)
     changed = lower_layers.compute(base, 1, other, path, batch_size=2, bf16=False)
     assert (changed.values[3] != again.values[3]).any() or path.stat().st_mtime_ns != written
+
+
+def test_a_file_of_another_preparation_is_not_used(network, tmp_path):
+    base, path = network.get_base_model(), tmp_path / "lower"
+    first = lower_layers.compute(base, 1, EXAMPLES, path, batch_size=2, bf16=False)
+    plain = first.values.copy()
+    with torch.no_grad():
+        base.get_decoder().layers[0].self_attn.v_proj.weight.mul_(1.5)
+    prepared = lower_layers.compute(base, 1, EXAMPLES, path, batch_size=2, bf16=False)
+    assert (prepared.values != plain).any()
