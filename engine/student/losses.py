@@ -1,7 +1,7 @@
 """The losses of distillation (LEADER, arXiv 2402.02803, sections 3.3 and 3.4).
 
 L = BCE(logits, labels) + alpha * KD + beta * alignment, to which a recipe may add the
-distillation of logits; `engine/student/objective.py` puts them together.
+distillation of logits and the interaction rate; `engine/student/objective.py` puts them together.
 """
 
 import torch
@@ -32,6 +32,26 @@ def logit_distillation(
     softened = torch.sigmoid(teacher / temperature)
     loss = functional.binary_cross_entropy_with_logits(logits / temperature, softened)
     return temperature**2 * loss
+
+
+def interaction(
+    logits: torch.Tensor, interacts: torch.Tensor, target: float | None = None
+) -> torch.Tensor:
+    """Mean over visits of the expected interaction rate, or of what of it exceeds `target`.
+
+    `logits` are (visits, groups), `interacts` is the symmetric matrix A (groups, groups) of zeros
+    and ones. The rate is sum A_ij p_i p_j / sum p_i p_j over the pairs i < j. The sum above is the
+    loss of GAMENet (arXiv 1809.01852, equation 14) and SafeDrug (arXiv 2105.02711, equation 11);
+    divided by all pairs, it cannot be lowered by recommending less of everything. A target takes
+    the place of SafeDrug's acceptance rate: a visit below it adds nothing.
+    """
+    if interacts.shape != (logits.shape[1], logits.shape[1]):
+        raise ValueError(f"{logits.shape[1]} groups against a matrix {tuple(interacts.shape)}")
+    probability = torch.sigmoid(logits)
+    together = ((probability @ interacts) * probability).sum(dim=1) / 2
+    pairs = (probability.sum(dim=1).square() - probability.square().sum(dim=1)) / 2
+    rate = together / pairs.clamp_min(1e-6)
+    return torch.relu(rate - (target or 0.0)).mean()
 
 
 def alignment(profile: torch.Tensor, medications: torch.Tensor, temperature: float) -> torch.Tensor:

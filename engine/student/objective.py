@@ -15,13 +15,17 @@ def objective(
     teacher: tuple[torch.Tensor, torch.Tensor] | None,
     options: StudentRecipe,
     labelled: int | None = None,
+    interacts: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """L = BCE + alpha * KD + beta * alignment + gamma * logit KD; what weighs 0 is not computed.
+    """L = BCE + alpha * KD + beta * alignment + gamma * logit KD + delta * interaction.
+
+    What weighs 0 is not computed.
 
     Args:
         teacher: (visits, hidden_size) standardised hidden states and (visits, groups) logits;
             None when neither is learnt from.
         labelled: the first that many visits have labels; the rest learn from the teacher only.
+        interacts: (groups, groups) which groups interact; needed with an interaction weight.
 
     Returns:
         the loss, and the value of each part.
@@ -44,4 +48,8 @@ def objective(
         )
         loss = loss + options.alignment_weight * alignment
         parts["alignment"] = alignment.item()
+    if options.interaction_weight:
+        interaction = losses.interaction(output.logits, interacts, options.interaction_target)
+        loss = loss + options.interaction_weight * interaction
+        parts["interaction"] = interaction.item()
     return loss, {"loss": loss.item(), **parts}

@@ -30,6 +30,7 @@ from engine.student.model import Student
 from engine.student.objective import objective
 from engine.student.tensors import PAD, Batch, collate, encode
 from engine.student.title_embeddings import TitleReader, start_from_titles
+from engine.terminology.interactions import matrix
 
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # (logits, labels) -> named metrics
 
@@ -146,6 +147,9 @@ class _Classroom:
         ]
         self.batches = math.ceil(self.labelled / self.options.batch_size)
         self.parents = parents(vocabulary, categories)
+        self.interacts = None
+        if self.options.interaction_weight:
+            self.interacts = torch.from_numpy(matrix(vocabulary.medications)).float().to(device)
 
     def labels(self) -> torch.Tensor:
         """Return (training visits, groups) labels."""
@@ -206,7 +210,7 @@ def _epoch(
     student.train()
     parts = []
     for batch, teacher, labelled in classroom:
-        loss, part = objective(student, batch, teacher, options, labelled)
+        loss, part = objective(student, batch, teacher, options, labelled, classroom.interacts)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
