@@ -13,7 +13,9 @@ from engine.terminology.icd import Kind
 
 DROPPED = 0.15  # of the codes of a visit
 SWAPPED = 0.25  # of those that stay, for another one of their category
-MARK = "~"  # between a visit's id and the number of its copy
+# Between a visit's id and the number of its copy: a cache of teacher outputs goes by these ids, so
+# copies made in another way must have other ones.
+MARK, MARK_OF_TABLES = "~", "~icd"
 
 Members = Mapping[Kind, Mapping[str, Sequence[str]]]
 
@@ -40,15 +42,19 @@ def perturbed(
         "diagnosis": members("diagnosis", diagnoses, tables),
         "procedure": members("procedure", procedures, tables),
     }
-    chance = random.Random(seed)
-    return [_copy(visit, number, pool, chance) for number in range(copies) for visit in visits]
+    chance, mark = random.Random(seed), MARK_OF_TABLES if tables else MARK
+    return [
+        _copy(visit, f"{mark}{number}", pool, chance)
+        for number in range(copies)
+        for visit in visits
+    ]
 
 
-def _copy(visit: Visit, number: int, pool: Members, chance: random.Random) -> Visit:
+def _copy(visit: Visit, mark: str, pool: Members, chance: random.Random) -> Visit:
     diagnoses = _changed("diagnosis", visit.diagnoses, pool, chance)
     return replace(
         visit,
-        visit_id=f"{visit.visit_id}{MARK}{number}",
+        visit_id=f"{visit.visit_id}{mark}",
         diagnoses=diagnoses or visit.diagnoses[:1],
         procedures=_changed("procedure", visit.procedures, pool, chance),
     )

@@ -40,6 +40,7 @@ def test_the_seed_decides():
 
 def test_the_icd_tables_offer_codes_that_no_training_patient_has():
     made = perturbed([VISIT], 40, VISIT.diagnoses, (), seed=0, tables=True)
+    assert not {visit.visit_id for visit in made} & {visit.visit_id for visit in copies()}
     new = {code for visit in made for code in visit.diagnoses} - set(VISIT.diagnoses)
     assert new
     assert {category("diagnosis", code) for code in new} <= {"10:I50", "10:E11"}
