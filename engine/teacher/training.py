@@ -124,7 +124,8 @@ def _start_above_lower_layers(
         )
     bf16 = recipe.teacher.precision == "bf16"
     batch_size = recipe.teacher.batch_size
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if not recipe.teacher.load_in_4bit:  # those lie on their device already
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
     parts = {"training": training, "validation": validation}
 
     def cached(name: str) -> lower_layers.LowerOutput:
