@@ -5,8 +5,9 @@ memory. Each diagnosis, procedure and past medication of each visit is a token, 
 embeddings of the code, of its type and of how many visits ago it was; each profile field is a
 token too, so that it may read all that the student reads. A first token gathers the answer.
 
-The layers are PyTorch's own, normalised before attention; the order of codes within a visit is
-not read. Our label set, every visit a sample, and our shared training.
+The layers are PyTorch's own, normalised before attention and without dropout on its weights; the
+order of codes within a visit is not read. Our label set, every visit a sample, and our shared
+training.
 """
 
 from collections.abc import Sequence
@@ -64,6 +65,8 @@ class TransformerNetwork(nn.Module):
             batch_first=True,
             norm_first=True,
         )
+        # Attention weights without dropout are never written out: long histories need gigabytes.
+        layer.self_attn.dropout = 0.0
         self.encoder = nn.TransformerEncoder(
             layer, LAYERS, norm=nn.LayerNorm(size), enable_nested_tensor=False
         )
