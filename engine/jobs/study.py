@@ -26,7 +26,7 @@ from engine.config import Recipe
 from engine.errors import WorkbenchError
 from engine.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from engine.jobs.pipeline import hardware
-from engine.jobs.study_measures import Yardstick, interaction_rate
+from engine.jobs.study_measures import Yardstick
 from engine.jobs.study_models import BASELINES, Workshop, baseline_class, prediction
 from engine.jobs.study_parts import Part, Parts, sole_study
 from engine.records.cohort import Cohort
@@ -241,12 +241,11 @@ def _report(setting: Setting, workshop: Workshop, plan: Plan, outcomes: dict) ->
         questions[question]["paired"] = [
             row for a, b in pairs for row in yardstick.paired(a, b, values)
         ]
-    if interaction_rate is None:
-        plan.not_measured.append("Interaction rate: no interaction table in this version")
     return {
         "questions": questions,
         "models": models,
         "counts": yardstick.counts(),
+        "interactions": yardstick.interactions(),
         "not_measured": plan.not_measured,
         "settings": settings_of(setting),
     }

@@ -7,16 +7,13 @@ import numpy as np
 
 from engine.evaluation.bootstrap import PatientBootstrap
 from engine.evaluation.calibration import expected_calibration_error
+from engine.evaluation.interactions import interaction_rate
+from engine.evaluation.interactions import source as interaction_source
 from engine.evaluation.metrics import visit_metrics
 from engine.evaluation.subgroups import ADDED, AddedMedications, subgroups
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
-
-try:
-    from engine.evaluation.interactions import interaction_rate
-except ModuleNotFoundError:
-    interaction_rate = None
 
 PAIRED_METRICS = ("prauc", "jaccard", "f1")
 Values = dict[str, dict[str, np.ndarray]]  # group → metric → (seeds, visits of the group)
@@ -105,13 +102,15 @@ class Yardstick:
             for metric in PAIRED_METRICS
         ]
 
+    def interactions(self) -> str:
+        """Name the source of the interaction rates."""
+        return interaction_source(self.vocabulary)
+
     def counts(self) -> dict:
         """Return group → visits, patients, mean number of groups prescribed, interaction rate."""
         prescribed = self.truth.sum(axis=1) + self.missing
         added = self.added.truth.sum(axis=1) + self.added.missing
-        rate = None
-        if interaction_rate is not None:
-            rate = interaction_rate(self.truth, self.vocabulary)
+        rate = interaction_rate(self.truth, self.vocabulary)
         found = {}
         for group, mask in self.masks.items():
             medications = (added if group == ADDED else prescribed)[mask]
@@ -120,7 +119,7 @@ class Yardstick:
                 "patients": self.bootstraps[group].patients,
                 "medications": float(medications.mean()) if mask.any() else None,
                 "interaction_rate": float(rate[mask].mean())
-                if rate is not None and mask.any() and group != ADDED
+                if mask.any() and group != ADDED
                 else None,
             }
         return found
@@ -129,8 +128,7 @@ class Yardstick:
         everywhere = visit_metrics(
             self.truth, one.probability, one.selected, self.missing, one.score
         )
-        if interaction_rate is not None:
-            everywhere["interaction_rate"] = interaction_rate(one.selected, self.vocabulary)
+        everywhere["interaction_rate"] = interaction_rate(one.selected, self.vocabulary)
         found = {
             group: {metric: value[mask] for metric, value in everywhere.items()}
             for group, mask in self.masks.items()

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 from engine.config import Recipe
 from engine.errors import WorkbenchError
@@ -122,7 +124,7 @@ class Workshop:
         }
 
         def compute() -> Outcome:
-            return self._read(self._open_teacher(recipe, name), recipe, given)
+            return self._read(recipe, name, given)
 
         return Part(name, settings, compute)
 
@@ -237,9 +239,11 @@ class Workshop:
         return lessons.unlabelled_visits(self.cohort, recipe, self.training)
 
     def _open_teacher(self, recipe: Recipe, name: str) -> Teacher:
+        return Teacher.of(recipe, self._adapter(recipe, name), len(self.vocabulary.medications))
+
+    def _adapter(self, recipe: Recipe, name: str) -> Path:
         given = self.pair is not None and name == "teacher_states"
-        adapter = self.pair.folder / ADAPTER if given else self._train_teacher(recipe, name)
-        return Teacher.of(recipe, adapter, len(self.vocabulary.medications))
+        return self.pair.folder / ADAPTER if given else self._train_teacher(recipe, name)
 
     def _kept_by_run(self) -> dict:
         """What the run that trained the given pair kept beside it: visit → hidden, logits."""
@@ -253,8 +257,10 @@ class Workshop:
             if same or MARK not in key[1]
         }
 
-    def _read(self, model: Teacher, recipe: Recipe, given: bool) -> Outcome:
+    def _read(self, recipe: Recipe, name: str, given: bool) -> Outcome:
         """Run a teacher over all visits, but for those a training run has kept beside it."""
+        adapter = self._adapter(recipe, name)
+        model = self._open_teacher(recipe, name)
         visits = [*self.training, *self._unlabelled(recipe), *self.validation, *self.test]
         kept = self._kept_by_run() if given else {}
         new = [visit for visit in visits if _key(visit) not in kept]
@@ -273,11 +279,7 @@ class Workshop:
         return Outcome(
             {
                 "parameters": sum(weight.numel() for weight in weights),
-                "trained": sum(
-                    weight.numel()
-                    for name, weight in model.model.named_parameters()
-                    if "lora_" in name or "modules_to_save" in name
-                ),
+                "trained": _stored_numbers(adapter / WEIGHTS),
                 "bytes": sum(weight.numel() * weight.element_size() for weight in weights),
                 "latency": latency(read, self.test, batch=8),
             },
@@ -364,3 +366,9 @@ def _arrays(probability: np.ndarray, selected: np.ndarray) -> dict[str, np.ndarr
 
 def _key(visit: Visit) -> tuple[str, str]:
     return visit.patient_id, visit.visit_id
+
+
+def _stored_numbers(file: Path) -> int:
+    """Count the numbers in a safetensors file from its header, whatever their precision."""
+    with safe_open(file, "numpy") as stored:
+        return sum(math.prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118

@@ -92,7 +92,8 @@ def _words(report: dict) -> tuple[str, ...]:
         "are first visits. In brackets: "
         f"{report['settings']['confidence']:.0%} intervals from "
         f"{report['settings']['resamples']:,} resamples of patients; models with several seeds "
-        "are averaged over them, ± is the standard deviation between seeds."
+        "are averaged over them, ± is the standard deviation between seeds.",
+        f"Interaction rates are of {report['interactions']}.",
     ]
     ranked = sorted(
         (name for name in _compared(report) if _mean(report, name) is not None),
@@ -140,15 +141,7 @@ def _rq1(report: dict) -> Section:
         return _not_asked("rq1", "RQ1: How do the models compare?")
     names = question["models"]
     tables = [
-        Table(
-            "Overall",
-            ["Model", *METRICS.values()],
-            [
-                *([_title(report, name), *_cells(report, name, "overall")] for name in names),
-                _truth(report, "overall"),
-            ],
-            _beside(report, names),
-        ),
+        _overall_table(report, names),
         *(_group_table(report, names, metric) for metric in ("prauc", "jaccard")),
         *(_paired_table(report, question["paired"], metric) for metric in ("prauc", "jaccard")),
     ]
@@ -233,15 +226,7 @@ def _folds(report: dict) -> Section:
         "given pair with its own threshold.",
     )
     tables = (
-        Table(
-            "Overall",
-            ["Model", *METRICS.values()],
-            [
-                *([_title(report, name), *_cells(report, name, "overall")] for name in names),
-                _truth(report, "overall"),
-            ],
-            _beside(report, names),
-        ),
+        _overall_table(report, names),
         _group_table(report, names, "prauc"),
         _group_table(report, names, "jaccard"),
         _paired_table(report, question["paired"], "prauc"),
@@ -298,6 +283,12 @@ def _compared(report: dict) -> list[str]:
         if question in report["questions"]:
             return report["questions"][question]["models"]
     return list(report["models"])
+
+
+def _overall_table(report: dict, names: list[str]) -> Table:
+    rows = [[_title(report, name), *_cells(report, name, "overall")] for name in names]
+    rows.append(_truth(report, "overall"))
+    return Table("Overall", ["Model", *METRICS.values()], rows, _beside(report, names))
 
 
 def _group_table(report: dict, names: list[str], metric: str) -> Table:

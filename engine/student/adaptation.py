@@ -1,0 +1,72 @@
+"""Tune a trained student on another hospital's few visits.
+
+    adapted = adapt(student, recipe, vocabulary, training, validation, score)
+
+Labels are all it learns from; it begins as it was, goes slower than in its first training, and is
+left as it was when no pass over the visits made it better on validation.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from engine.config import Recipe
+from engine.records.labels import label_matrix
+from engine.records.schema import Visit
+from engine.records.vocabulary import Vocabulary
+from engine.student.inference import predict
+from engine.student.model import Student
+from engine.student.tensors import collate, encode
+
+SLOWER = 0.5  # of the recipe's learning rate
+EPOCHS = 40
+PATIENCE = 8  # passes without a better validation PRAUC before stopping
+BATCH_SIZE = 16
+Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # (logits, labels) -> named metrics
+
+
+def adapt(
+    student: Student,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    training: Sequence[Visit],
+    validation: Sequence[Visit],
+    score: Score,
+    seed: int = 0,
+) -> Student:
+    """Return a tuned copy of `student`; `score` must name `prauc`. Changes neither argument."""
+    torch.manual_seed(seed)
+    student = copy.deepcopy(student)
+    groups, options = len(vocabulary.medications), recipe.student
+    encoded = [
+        encode(visit, vocabulary, options.max_history, recipe.prompt.profile, student.categories)
+        for visit in training
+    ]
+    optimizer = torch.optim.AdamW(
+        student.parameters(),
+        lr=SLOWER * options.learning_rate,
+        weight_decay=options.weight_decay,
+    )
+    labels = label_matrix(validation, vocabulary)[0]
+    best = score(predict(student, validation, vocabulary, recipe), labels)["prauc"]
+    state, waited = copy.deepcopy(student.state_dict()), 0
+    for _ in tqdm(range(EPOCHS), desc="student adapts", unit="epoch", leave=False):
+        student.train()
+        for rows in torch.randperm(len(encoded)).split(BATCH_SIZE):
+            batch = collate([encoded[row] for row in rows.tolist()], groups)
+            loss = functional.binary_cross_entropy_with_logits(student(batch).logits, batch.labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        reached = score(predict(student, validation, vocabulary, recipe), labels)["prauc"]
+        waited += 1
+        if reached > best:
+            best, state, waited = reached, copy.deepcopy(student.state_dict()), 0
+        if waited >= PATIENCE:
+            break
+    student.load_state_dict(state)
+    return student.eval()
