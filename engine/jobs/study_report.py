@@ -34,6 +34,7 @@ table {{ border-collapse: collapse; font-size: .88rem; line-height: 1.4;
 th {{ text-align: left; color: {MUTED}; font-size: .82rem; font-weight: 600;
   border-bottom: 1px solid {LINE}; padding: .2rem 1.1rem .25rem 0; vertical-align: bottom; }}
 td {{ border-bottom: 1px solid {SURFACE}; padding: .2rem 1.1rem .2rem 0; }}
+td:first-child {{ min-width: 15rem; }}
 td.n, th.n {{ text-align: right; white-space: nowrap; }}
 footer {{ margin-top: 3rem; padding-top: .8rem; border-top: 1px solid {LINE}; color: {MUTED};
   font-size: .85rem; }}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from engine.evaluation.subgroups import ADDED, title
+from engine.jobs.published import PUBLIC
 
 METRICS = {
     "prauc": "PRAUC",
@@ -14,17 +15,6 @@ METRICS = {
 }
 GROUPS = ("overall", "first_visit", "returning", ADDED, "rare_diagnosis", "unseen_code")
 NOT_MEASURED = "not measured"
-# Published figures (PRAUC, Jaccard, F1) on the full MIMIC-III and MIMIC-IV, at ATC third level.
-PUBLIC = (
-    ("LEADER, teacher", "MIMIC-III", 0.7816, 0.5391, 0.6921),
-    ("LEADER, student", "MIMIC-III", 0.7795, 0.5175, 0.6737),
-    ("RASNet, highest seen", "MIMIC-III", 0.7882, 0.5401, 0.6931),
-    ("Copy previous visit", "MIMIC-III", None, 0.469, None),
-    ("LEADER, teacher", "MIMIC-IV", 0.7120, 0.4779, 0.6296),
-    ("LEADER, student", "MIMIC-IV", 0.7020, 0.4483, 0.6005),
-    ("CausalMed, highest seen", "MIMIC-IV", 0.7338, 0.4899, 0.6412),
-    ("Copy previous visit", "MIMIC-IV", None, 0.443, None),
-)
 
 
 @dataclass(frozen=True)
@@ -103,29 +93,36 @@ def _words(report: dict) -> tuple[str, ...]:
         places = ", ".join(f"{_named(models, name)} {_mean(report, name):.3f}" for name in ranked)
         said.append(f"By PRAUC, best first: {places}.")
     for question in report["questions"].values():
-        for row in question.get("paired", []) if isinstance(question, dict) else []:
-            if (row["group"], row["metric"]) == ("overall", "prauc") and _is_told(row):
-                said.append(_difference(models, row))
+        told = [
+            row
+            for row in (question.get("paired") or [])
+            if (row["group"], row["metric"]) == ("overall", "prauc")
+        ]
+        for leader in dict.fromkeys(row["a"] for row in told):
+            said.append(_standing(models, leader, [row for row in told if row["a"] == leader]))
     return tuple(said)
 
 
-def _is_told(row: dict) -> bool:
-    return row["a"] in ("teacher", "student", "student_adapted", "teacher_adapted")
-
-
-def _difference(models: dict, row: dict) -> str:
-    a, b = _named(models, row["a"]), _named(models, row["b"])
-    start = f"The {a}" if row["a"] in ("teacher", "student") else a
-    if row["difference"] is None:
-        return f"{start} against {b}: {NOT_MEASURED}."
-    direction = "better than" if row["difference"] >= 0 else "worse than"
-    size = f"{abs(row['difference']):.3f}"
-    if row["low"] is None:
-        return f"{start} ranks {size} {direction} {b} (no interval: too few patients)."
-    interval = f"{_signed(row['low'])} to {_signed(row['high'])}"
-    sure = row["low"] > 0 or row["high"] < 0
-    verdict = "" if sure else "; the interval holds zero, so this is no difference to rely on"
-    return f"{start} ranks {size} {direction} {b} ({interval}{verdict})."
+def _standing(models: dict, leader: str, rows: list[dict]) -> str:
+    """Say whom a model beats, to whom it loses, and from whom it cannot be told apart."""
+    found: dict[str, list[str]] = {"above": [], "below": [], "unsure": []}
+    for row in rows:
+        name = _named(models, row["b"])
+        if row["low"] is None:
+            found["unsure"].append(name)
+            continue
+        interval = f"{_signed(row['low'])} to {_signed(row['high'])}"
+        verdict = "above" if row["low"] > 0 else "below" if row["high"] < 0 else "unsure"
+        found[verdict].append(f"{name} {_signed(row['difference'])} ({interval})")
+    beginnings = {
+        "above": "ranks clearly above",
+        "below": "ranks clearly below",
+        "unsure": "cannot be told apart (the interval holds zero) from",
+    }
+    clauses = [
+        f"{beginnings[verdict]} {'; '.join(names)}" for verdict, names in found.items() if names
+    ]
+    return f"{models[leader]['title']}, by PRAUC overall: {'. It '.join(clauses)}."
 
 
 def _named(models: dict, name: str) -> str:
