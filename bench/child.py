@@ -34,11 +34,11 @@ def run(*arguments: str | Path) -> Cost:
     )
     try:
         _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        process.kill()
-        raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        if process.returncode is None:  # stopped while waiting, as by Ctrl+C
+            process.kill()
     seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         command = " ".join(map(str, arguments))
         raise WorkbenchError(f"`python {command}` failed; mend what it says above")

@@ -5,7 +5,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from engine.evaluation.subgroups import title
-from engine.jobs.study_sections import GROUPS
+from engine.jobs.study_tables import GROUPS
 from engine.palette import BLUE, FONT, GREY, INK, LINE, MUTED, ORANGE, PRIMARY, VIOLET
 
 ROW_HEIGHT = 34  # pixels of a model

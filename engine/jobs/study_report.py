@@ -14,7 +14,8 @@ from pathlib import Path
 
 from engine.files import write_json, write_text
 from engine.jobs.study_figures import figures
-from engine.jobs.study_sections import Section, Table, headline, sections
+from engine.jobs.study_sections import Section, headline, sections
+from engine.jobs.study_tables import Table
 from engine.palette import FONT, INK, LINE, MUTED, SURFACE
 from engine.records.quality_figures import CONFIG
 

@@ -2,29 +2,26 @@
 
 from dataclasses import dataclass
 
-from engine.evaluation.subgroups import ADDED, title
+from engine.evaluation.subgroups import title
 from engine.jobs.published import PUBLIC
-
-METRICS = {
-    "prauc": "PRAUC",
-    "jaccard": "Jaccard",
-    "f1": "F1",
-    "medications": "Medications",
-    "interaction_rate": "Interaction rate",
-    "expected_calibration_error": "Calibration error",
-}
-GROUPS = ("overall", "first_visit", "returning", ADDED, "rare_diagnosis", "unseen_code")
-NOT_MEASURED = "not measured"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Names to the left, numbers to the right; `beside` says where they came from."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    beside: tuple[str, ...] = ()
+from engine.jobs.study_tables import (
+    METRICS,
+    NOT_MEASURED,
+    Table,
+    batches_text,
+    beside,
+    compared,
+    cost_cells,
+    group_table,
+    interval_text,
+    metric_cells,
+    model_title,
+    name_in_text,
+    overall_mean,
+    overall_table,
+    paired_table,
+    signed_text,
+)
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,12 @@ class Section:
 def headline(report: dict) -> str:
     """Return the study in a line."""
     overall = report["counts"]["overall"]
-    models = [name for name in report["models"] if _mean(report, name) is not None]
+    models = [name for name in report["models"] if overall_mean(report, name) is not None]
     if not models:
         return "A study without a model"
-    best = max(models, key=lambda name: _mean(report, name))
+    best = max(models, key=lambda name: overall_mean(report, name))
     return (
-        f"{report['models'][best]['title']} ranks best: PRAUC {_mean(report, best):.3f} on "
+        f"{report['models'][best]['title']} ranks best: PRAUC {overall_mean(report, best):.3f} on "
         f"{overall['visits']:,} visits of {overall['patients']:,} patients"
     )
 
@@ -67,7 +64,11 @@ def sections(report: dict) -> list[Section]:
 def public_table() -> Table:
     """Return the published figures."""
     rows = [
-        [name, source, *(NOT_MEASURED if value is None else f"{value:.4f}" for value in values)]
+        [
+            name,
+            source,
+            *(NOT_MEASURED if value is None else f"{value:.4f}" for value in values),
+        ]
         for name, source, *values in PUBLIC
     ]
     return Table("Published figures", ["Model", "Data", "PRAUC", "Jaccard", "F1"], rows)
@@ -86,11 +87,13 @@ def _words(report: dict) -> tuple[str, ...]:
         f"Interaction rates are of {report['interactions']}.",
     ]
     ranked = sorted(
-        (name for name in _compared(report) if _mean(report, name) is not None),
-        key=lambda name: -_mean(report, name),
+        (name for name in compared(report) if overall_mean(report, name) is not None),
+        key=lambda name: -overall_mean(report, name),
     )
     if ranked:
-        places = ", ".join(f"{_named(models, name)} {_mean(report, name):.3f}" for name in ranked)
+        places = ", ".join(
+            f"{name_in_text(models, name)} {overall_mean(report, name):.3f}" for name in ranked
+        )
         said.append(f"By PRAUC, best first: {places}.")
     for question in report["questions"].values():
         told = [
@@ -107,13 +110,13 @@ def _standing(models: dict, leader: str, rows: list[dict]) -> str:
     """Say whom a model beats, to whom it loses, and from whom it cannot be told apart."""
     found: dict[str, list[str]] = {"above": [], "below": [], "unsure": []}
     for row in rows:
-        name = _named(models, row["b"])
+        name = name_in_text(models, row["b"])
         if row["low"] is None:
             found["unsure"].append(name)
             continue
-        interval = f"{_signed(row['low'])} to {_signed(row['high'])}"
+        interval = f"{signed_text(row['low'])} to {signed_text(row['high'])}"
         verdict = "above" if row["low"] > 0 else "below" if row["high"] < 0 else "unsure"
-        found[verdict].append(f"{name} {_signed(row['difference'])} ({interval})")
+        found[verdict].append(f"{name} {signed_text(row['difference'])} ({interval})")
     beginnings = {
         "above": "ranks clearly above",
         "below": "ranks clearly below",
@@ -125,22 +128,15 @@ def _standing(models: dict, leader: str, rows: list[dict]) -> str:
     return f"{models[leader]['title']}, by PRAUC overall: {'. It '.join(clauses)}."
 
 
-def _named(models: dict, name: str) -> str:
-    found = models[name]["title"]
-    return (
-        found if found[:2].isupper() or found.startswith("GAME") else found[0].lower() + found[1:]
-    )
-
-
 def _rq1(report: dict) -> Section:
     question = report["questions"].get("rq1")
     if question is None:
         return _not_asked("rq1", "RQ1: How do the models compare?")
     names = question["models"]
     tables = [
-        _overall_table(report, names),
-        *(_group_table(report, names, metric) for metric in ("prauc", "jaccard")),
-        *(_paired_table(report, question["paired"], metric) for metric in ("prauc", "jaccard")),
+        overall_table(report, names),
+        *(group_table(report, names, metric) for metric in ("prauc", "jaccard")),
+        *(paired_table(report, question["paired"], metric) for metric in ("prauc", "jaccard")),
     ]
     words = (
         "Every model learns from the same training patients and settles thresholds on the same "
@@ -164,9 +160,9 @@ def _rq2(report: dict) -> Section:
         "and its teacher did not.",
     )
     tables = (
-        _group_table(report, names, "prauc"),
-        _group_table(report, names, "jaccard"),
-        _paired_table(report, question["paired"], "prauc"),
+        group_table(report, names, "prauc"),
+        group_table(report, names, "jaccard"),
+        paired_table(report, question["paired"], "prauc"),
     )
     return Section("rq2", heading, words, tables, ("ablations",))
 
@@ -180,11 +176,11 @@ def _rq3(report: dict) -> Section:
     for letter, meaning in (("alpha", "distillation"), ("beta", "alignment")):
         names = [row["model"] for row in question[letter]]
         rows = [
-            [f"{row['value']:g}", *(_cells(report, row["model"], "overall")[:3])]
+            [f"{row['value']:g}", *(metric_cells(report, row["model"], "overall")[:3])]
             for row in question[letter]
         ]
         header = [f"{letter} ({meaning})", *list(METRICS.values())[:3]]
-        tables.append(Table(f"Weight of the {meaning} loss", header, rows, _beside(report, names)))
+        tables.append(Table(f"Weight of the {meaning} loss", header, rows, beside(report, names)))
     words = ("The other weight stays as the recipe has it.",)
     return Section("rq3", heading, words, tuple(tables), ("weights",))
 
@@ -194,7 +190,7 @@ def _rq4(report: dict) -> Section:
     question = report["questions"].get("rq4")
     if question is None:
         return _not_asked("rq4", heading)
-    rows = [_cost(report, name) for name in question["models"]]
+    rows = [cost_cells(report, name) for name in question["models"]]
     header = [
         "Model",
         "Parameters",
@@ -206,10 +202,10 @@ def _rq4(report: dict) -> Section:
     ]
     words = (
         "Latency is the median of one visit alone, prompt included, and the mean of a visit in a "
-        f"batch ({_batches(report, question['models'])}), on {report['settings']['threads']} "
+        f"batch ({batches_text(report, question['models'])}), on {report['settings']['threads']} "
         "threads of the machine named below, while nothing else of the study ran.",
     )
-    table = Table("Cost", header, rows, _beside(report, question["models"]))
+    table = Table("Cost", header, rows, beside(report, question["models"]))
     return Section("rq4", heading, words, (table,), ("cost",))
 
 
@@ -223,11 +219,11 @@ def _folds(report: dict) -> Section:
         "given pair with its own threshold.",
     )
     tables = (
-        _overall_table(report, names),
-        _group_table(report, names, "prauc"),
-        _group_table(report, names, "jaccard"),
-        _paired_table(report, question["paired"], "prauc"),
-        _paired_table(report, question["paired"], "jaccard"),
+        overall_table(report, names),
+        group_table(report, names, "prauc"),
+        group_table(report, names, "jaccard"),
+        paired_table(report, question["paired"], "prauc"),
+        paired_table(report, question["paired"], "jaccard"),
     )
     heading = "How well does the pair adapt to this hospital?"
     return Section("folds", heading, words, tables, ("compared", "groups"))
@@ -235,7 +231,7 @@ def _folds(report: dict) -> Section:
 
 def _demographics(report: dict) -> Section:
     groups = [group for group in report["counts"] if ": " in group]
-    names = [name for name in _compared(report) if name in report["models"]][:3]
+    names = [name for name in compared(report) if name in report["models"]][:3]
     if not groups or not names:
         words = (f"Demographic groups: {NOT_MEASURED} (none with ten patients).",)
         return Section("demographics", "Demographic groups", words)
@@ -244,15 +240,15 @@ def _demographics(report: dict) -> Section:
             title(group),
             f"{report['counts'][group]['visits']:,}",
             *(
-                _interval(report["models"][name]["groups"][group]["prauc"], "prauc")
+                interval_text(report["models"][name]["groups"][group]["prauc"], "prauc")
                 for name in names
             ),
         ]
         for group in groups
     ]
-    header = ["Group", "Visits", *(f"{_title(report, name)}, PRAUC" for name in names)]
+    header = ["Group", "Visits", *(f"{model_title(report, name)}, PRAUC" for name in names)]
     words = ("Groups of fewer than ten patients are left out.",)
-    table = Table("PRAUC by demographic group", header, rows, _beside(report, names))
+    table = Table("PRAUC by demographic group", header, rows, beside(report, names))
     return Section("demographics", "Demographic groups", words, (table,))
 
 
@@ -273,141 +269,3 @@ def _left_out(report: dict) -> Section:
 
 def _not_asked(key: str, heading: str) -> Section:
     return Section(key, heading, (f"{NOT_MEASURED.capitalize()} in this study.",))
-
-
-def _compared(report: dict) -> list[str]:
-    for question in ("rq1", "folds", "rq4", "rq2"):
-        if question in report["questions"]:
-            return report["questions"][question]["models"]
-    return list(report["models"])
-
-
-def _overall_table(report: dict, names: list[str]) -> Table:
-    rows = [[_title(report, name), *_cells(report, name, "overall")] for name in names]
-    rows.append(_truth(report, "overall"))
-    return Table("Overall", ["Model", *METRICS.values()], rows, _beside(report, names))
-
-
-def _group_table(report: dict, names: list[str], metric: str) -> Table:
-    counts = report["counts"]
-    header = ["Model", *(f"{title(group)} ({counts[group]['visits']:,})" for group in GROUPS)]
-    rows = [
-        [
-            _title(report, name),
-            *(
-                _interval(report["models"][name]["groups"][group][metric], metric)
-                for group in GROUPS
-            ),
-        ]
-        for name in names
-    ]
-    return Table(f"{METRICS[metric]} by group (visits)", header, rows, _beside(report, names))
-
-
-def _paired_table(report: dict, paired: list[dict], metric: str) -> Table:
-    found = {(row["a"], row["b"], row["group"]): row for row in paired if row["metric"] == metric}
-    pairs = dict.fromkeys((a, b) for a, b, _ in found)
-    rows = [
-        [
-            f"{_title(report, a)} − {_named(report['models'], b)}",
-            *(_paired_cell(found[a, b, group]) for group in GROUPS),
-        ]
-        for a, b in pairs
-    ]
-    names = list(dict.fromkeys(name for pair in pairs for name in pair))
-    header = ["Paired difference", *(title(group) for group in GROUPS)]
-    return Table(f"{METRICS[metric]}, paired differences", header, rows, _beside(report, names))
-
-
-def _paired_cell(row: dict) -> str:
-    if row["difference"] is None:
-        return NOT_MEASURED
-    if row["low"] is None:
-        return _signed(row["difference"])
-    return f"{_signed(row['difference'])} ({_signed(row['low'])} to {_signed(row['high'])})"
-
-
-def _cells(report: dict, name: str, group: str) -> list[str]:
-    found = report["models"][name]["groups"][group]
-    return [_interval(found.get(metric), metric) for metric in METRICS]
-
-
-def _truth(report: dict, group: str) -> list[str]:
-    counts = report["counts"][group]
-    cells = dict.fromkeys(METRICS, "")
-    cells["medications"] = _number(counts["medications"], "medications")
-    cells["interaction_rate"] = _number(counts["interaction_rate"], "interaction_rate")
-    return ["As prescribed", *cells.values()]
-
-
-def _cost(report: dict, name: str) -> list[str]:
-    runs = report["models"][name]["runs"]
-    first = runs[0]
-
-    def count(value: int | None) -> str:
-        return NOT_MEASURED if value is None else f"{value:,}"
-
-    size = first.get("bytes")
-    seconds = sum(run["seconds"] for run in runs) / len(runs)
-    latency = first["latency"]
-    return [
-        _title(report, name),
-        count(first["parameters"]),
-        count(first.get("trained", first["parameters"])),
-        NOT_MEASURED if size is None else f"{size / 1e6:,.2f}",
-        f"{latency['one_visit_ms']:,.2f}",
-        f"{latency['visit_of_batch_ms']:,.3f}",
-        # A teacher's part only reads what a training run made, or another part trained.
-        NOT_MEASURED if name == "teacher" else f"{seconds:,.1f}",
-    ]
-
-
-def _batches(report: dict, names: list[str]) -> str:
-    sizes = {report["models"][name]["runs"][0]["latency"]["batch"] for name in names}
-    return " or ".join(f"{size}" for size in sorted(sizes))
-
-
-def _beside(report: dict, names: list[str]) -> tuple[str, ...]:
-    """Return command, seeds, hardware, date and versions of the models of a table."""
-    settings = report["settings"]
-    runs = [run for name in names for run in report["models"][name]["runs"]]
-    machines = sorted({run["hardware"] for run in runs})
-    dates = sorted({run["date"] for run in runs})
-    versions = ", ".join(f"{name} {version}" for name, version in settings["versions"].items())
-    seeds = ", ".join(str(seed) for seed in settings["seeds"])
-    teacher = f"; pair {settings['pair']}" if settings["pair"] else ""
-    return (
-        f"{settings['command'] or 'made from Python'} · cohort {settings['cohort'][:12]}{teacher} "
-        f"· seeds {seeds} · {'; '.join(machines)} · {' to '.join(dates)} · {versions}",
-    )
-
-
-def _mean(report: dict, name: str) -> float | None:
-    return report["models"][name]["groups"]["overall"]["prauc"]["mean"]
-
-
-def _title(report: dict, name: str) -> str:
-    return report["models"][name]["title"]
-
-
-def _interval(value: dict | None, metric: str) -> str:
-    """Return `0.512 (0.498–0.525) ± 0.003`: interval over patients, spread between seeds."""
-    if value is None or value["mean"] is None:
-        return NOT_MEASURED
-    text = _number(value["mean"], metric)
-    if value["low"] is not None:
-        text += f" ({_number(value['low'], metric)}–{_number(value['high'], metric)})"
-    if value["spread"] is not None:
-        text += f" ± {_number(value['spread'], metric)}"
-    return text
-
-
-def _number(value: float | None, metric: str) -> str:
-    if value is None:
-        return NOT_MEASURED
-    return f"{value:.1f}" if metric == "medications" else f"{value:.3f}"
-
-
-def _signed(value: float) -> str:
-    # z: what rounds to zero is never written as minus zero.
-    return f"{value:+z.3f}".replace("-", "−")

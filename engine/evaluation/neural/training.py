@@ -9,6 +9,7 @@ group's log-odds, the state with the best PRAUC on validation is kept, and the t
 highest Jaccard there. On a CPU the same seed gives the same model.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class Settings:
     patience: int = 5  # epochs without a better PRAUC before stopping
 
 
-class NeuralBaseline:
+class NeuralBaseline(ABC):
     """A network over packed visits, trained and asked like every other baseline.
 
     A subclass gives `name`, `profile` (the profile fields its network reads) and `build`. Its
@@ -60,9 +61,9 @@ class NeuralBaseline:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
 
+    @abstractmethod
     def build(self, vocabulary: Vocabulary, train: Sequence[Visit]) -> nn.Module:
         """Return the untrained network; `train` is for statistics of the training visits."""
-        raise NotImplementedError
 
     def fit(
         self, train: list[Visit], validation: list[Visit], vocabulary: Vocabulary, seed: int = 0
