@@ -33,7 +33,7 @@ def adapt(
 ) -> nn.Module:
     """Return a tuned copy of `head`; `score` must name `prauc`.
 
-    `hidden` and `held_out` are (visits, hidden_size) hidden states as the head sees them, the
+    `hidden` and `held_out` are (visits, width) hidden states as the head scores them, the
     labels (visits, groups). Left as it was when no pass made it better on `held_out`.
     """
     torch.manual_seed(seed)
@@ -47,7 +47,9 @@ def adapt(
     state, waited = copy.deepcopy(head.state_dict()), 0
     for _ in tqdm(range(EPOCHS), desc="teacher's head adapts", unit="epoch", leave=False):
         for rows in torch.randperm(len(states)).split(BATCH_SIZE):
-            loss = functional.binary_cross_entropy_with_logits(head(states[rows]), targets[rows])
+            loss = functional.binary_cross_entropy_with_logits(
+                head.score(states[rows]), targets[rows]
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -62,6 +64,6 @@ def adapt(
 
 
 def logits(head: nn.Module, hidden: np.ndarray) -> np.ndarray:
-    """Return (visits, groups) float32 logits of (visits, hidden_size) hidden states."""
+    """Return (visits, groups) float32 logits of (visits, width) hidden states."""
     with torch.no_grad():
-        return head(torch.from_numpy(hidden)).float().numpy()
+        return head.score(torch.from_numpy(hidden)).float().numpy()

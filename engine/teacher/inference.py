@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from engine.config import PromptRecipe, Recipe
+from engine.config import PromptRecipe, Recipe, TeacherRecipe
 from engine.prompts import Prompt, Title
 from engine.records.schema import Visit
 from engine.teacher import model as teacher_model
@@ -22,19 +22,18 @@ class Teacher:
 
     def __init__(
         self,
-        base_model: str,
+        recipe: TeacherRecipe,
         adapter: Path,
         groups: int,
         options: PromptRecipe,
-        precision: str,
         prepared: Path | None = None,
     ) -> None:
         self.options = options
-        self.precision = precision
-        self.tokenizer = load_tokenizer(base_model)
+        self.precision = recipe.precision
+        self.tokenizer = load_tokenizer(recipe.base_model)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         pad_id = self.tokenizer.pad_token_id
-        model = teacher_model.load(base_model, adapter, groups, pad_id, prepared)
+        model = teacher_model.load(recipe, adapter, groups, pad_id, prepared)
         self.model = model.to(self.device)
         self.collator = Collator(pad_id)
         self._one_at_a_time = Lock()  # sessions of the app share this model
@@ -44,7 +43,7 @@ class Teacher:
         """Open the teacher a recipe trained; its preparation, if any, lies beside `adapter`."""
         options = recipe.teacher
         prepared = adapter.parent / preparation.FOLDER if options.preparation else None
-        return cls(options.base_model, adapter, groups, recipe.prompt, options.precision, prepared)
+        return cls(options, adapter, groups, recipe.prompt, prepared)
 
     def prompt(self, visit: Visit, title: Title) -> Prompt:
         """Return the prompt of a visit."""
@@ -60,8 +59,9 @@ class Teacher:
             progress: label of a progress bar, or None for silence.
 
         Returns:
-            logits (prompts, groups) and hidden states (prompts, hidden_size), both float32; the
-            hidden state is the last layer's vector at the last prompt token.
+            logits (prompts, groups) and hidden states (prompts, width), both float32; the hidden
+            state is the last layer's vector at the last prompt token, with the mean over the
+            prompt behind it where the recipe's pooling says so.
         """
         ids = [self.tokenizer(text)["input_ids"] for text in texts]
         order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))

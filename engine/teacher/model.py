@@ -33,24 +33,45 @@ class Head(nn.Module):
 
     What a language model puts out at the end of such prompts is nearly the same for every patient:
     the differences are a tenth of the common part, on which a plain linear head spends its steps.
+
+    With `mean`, the average over the prompt so far stands beside each token's own state: a drug
+    named anywhere then reaches the head directly, not only through what the last token kept of it.
     """
 
-    def __init__(self, hidden_size: int, groups: int) -> None:
+    def __init__(self, hidden_size: int, groups: int, mean: bool = False) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(hidden_size))
-        self.register_buffer("deviation", torch.ones(hidden_size))
-        self.linear = nn.Linear(hidden_size, groups)
+        self.with_mean = mean
+        width = 2 * hidden_size if mean else hidden_size
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.linear = nn.Linear(width, groups)
         nn.init.zeros_(self.linear.weight)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Map (..., hidden_size) to (..., groups), in full precision: half of it makes ties."""
-        with torch.autocast(hidden.device.type, enabled=False):
-            return self.linear((hidden.float() - self.mean) / self.deviation)
+        """Map (prompts, length, hidden_size) of the last layer to (prompts, length, groups)."""
+        return self.score(self.pool(hidden))
 
-    def fit(self, hidden: torch.Tensor) -> None:
-        """Take mean and deviation from (prompts, hidden_size) of the untrained model."""
-        self.mean.copy_(hidden.mean(dim=0))
-        self.deviation.copy_(hidden.std(dim=0, correction=0).clamp_min(1e-3))
+    def pool(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return (prompts, length, width): what stands for the prompt up to each token.
+
+        Prompts are padded on the right, so padding is never part of a mean that is used.
+        """
+        if not self.with_mean:
+            return hidden
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.float()
+            so_far = torch.arange(1, hidden.shape[1] + 1, device=hidden.device).unsqueeze(1)
+            return torch.cat([hidden, hidden.cumsum(dim=1) / so_far], dim=2)
+
+    def score(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Map (..., width) to (..., groups), in full precision: half of it makes ties."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.linear((pooled.float() - self.mean) / self.deviation)
+
+    def fit(self, pooled: torch.Tensor) -> None:
+        """Take mean and deviation from (prompts, width) of the untrained model."""
+        self.mean.copy_(pooled.mean(dim=0))
+        self.deviation.copy_(pooled.std(dim=0, correction=0).clamp_min(1e-3))
 
 
 def build(
@@ -68,7 +89,7 @@ def build(
         WorkbenchError: a base model that cannot be read, or layers asked for that it has not.
     """
     quantization = _four_bits() if recipe.load_in_4bit else {}
-    model, head_name = _with_head(recipe.base_model, labels.shape[1], pad_id, **quantization)
+    model, head_name = _with_head(recipe, labels.shape[1], pad_id, **quantization)
     if preparation:
         merge(model, preparation)
     weight = group_weights(labels, recipe.class_weighting)
@@ -87,7 +108,7 @@ def build(
 
 
 def load(
-    base_model: str, adapter: Path, groups: int, pad_id: int, preparation: Path | None = None
+    recipe: TeacherRecipe, adapter: Path, groups: int, pad_id: int, preparation: Path | None = None
 ) -> PreTrainedModel:
     """Return a trained teacher for inference, its adapters merged into the base weights.
 
@@ -95,7 +116,7 @@ def load(
     """
     if not (adapter / WEIGHTS).is_file():  # else PEFT would look for it on the hub
         raise WorkbenchError(f"{adapter / WEIGHTS}: missing; restore the folder")
-    model, _ = _with_head(base_model, groups, pad_id)
+    model, _ = _with_head(recipe, groups, pad_id)
     if preparation:
         merge(model, preparation)
     try:
@@ -103,7 +124,7 @@ def load(
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0][:160]
         raise WorkbenchError(
-            f"{adapter}: the adapter does not fit base model '{base_model}' ({reason}); "
+            f"{adapter}: the adapter does not fit base model '{recipe.base_model}' ({reason}); "
             "restore the folder, or name the base model that it was trained on"
         ) from None
     return adapted.merge_and_unload().eval()
@@ -123,9 +144,10 @@ def head_of(model: nn.Module) -> Head:
 
 @contextmanager
 def head_input(model: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Catch what enters the head, which is the last layer's output in every architecture."""
+    """Catch what the head scores: the last layer's output, pooled as the head pools it."""
     seen: list[torch.Tensor] = []
-    hook = head_of(model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    head = head_of(model)
+    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(head.pool(inputs[0])))
     try:
         yield seen
     finally:
@@ -150,7 +172,10 @@ def _four_bits() -> dict:
     return {"quantization_config": quantization, "device_map": {"": card}}
 
 
-def _with_head(base_model: str, groups: int, pad_id: int, **options) -> tuple[PreTrainedModel, str]:
+def _with_head(
+    recipe: TeacherRecipe, groups: int, pad_id: int, **options
+) -> tuple[PreTrainedModel, str]:
+    base_model = recipe.base_model
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
             resolve(base_model),
@@ -167,7 +192,8 @@ def _with_head(base_model: str, groups: int, pad_id: int, **options) -> tuple[Pr
     for name in HEAD_NAMES:
         head = getattr(model, name, None)
         if isinstance(head, nn.Linear):
-            setattr(model, name, Head(head.in_features, groups))
+            mean = recipe.pooling == "last_and_mean"
+            setattr(model, name, Head(head.in_features, groups, mean))
             return model, name
     raise WorkbenchError(
         f"base_model '{base_model}': no linear classification head named {' or '.join(HEAD_NAMES)}"

@@ -105,9 +105,9 @@ def test_a_saved_teacher_is_loaded_with_its_preparation(recipe, prepared, tiny_b
     network.save_pretrained(tmp_path)
     with torch.inference_mode():
         before = network(input_ids=IDS).logits
-        loaded = teacher_model.load(str(tiny_base), tmp_path, 2, 1, prepared)
+        loaded = teacher_model.load(recipe.teacher, tmp_path, 2, 1, prepared)
         torch.testing.assert_close(loaded(input_ids=IDS).logits, before, atol=1e-4, rtol=1e-4)
-        without = teacher_model.load(str(tiny_base), tmp_path, 2, 1)
+        without = teacher_model.load(recipe.teacher, tmp_path, 2, 1)
         assert not torch.allclose(without(input_ids=IDS).logits, before, atol=1e-3)
 
 

@@ -23,8 +23,7 @@ LABELS = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
 @pytest.fixture(scope="module")
 def teacher(tiny_run, tiny_recipe, tiny_cohort) -> Teacher:
     groups = len(Cohort.open(tiny_cohort).vocabulary.medications)
-    base = tiny_recipe.teacher.base_model
-    return Teacher(base, tiny_run / "teacher", groups, tiny_recipe.prompt, "fp32")
+    return Teacher.of(tiny_recipe, tiny_run / "teacher", groups)
 
 
 def test_the_untrained_head_starts_at_each_groups_frequency(tiny_base):
@@ -99,8 +98,34 @@ def test_order_and_batch_do_not_change_the_answer(teacher):
 def test_the_hidden_state_is_what_the_head_reads(teacher):
     logits, hidden = teacher.predict(["The patient is a woman."])
     head = teacher_model.head_of(teacher.model)
-    again = head(torch.from_numpy(hidden)).detach().numpy()
+    again = head.score(torch.from_numpy(hidden)).detach().numpy()
     np.testing.assert_allclose(again, logits, atol=1e-4)
+
+
+def test_a_head_with_the_mean_sees_every_token_and_no_padding():
+    head = teacher_model.Head(2, 3, mean=True)
+    torch.nn.init.normal_(head.linear.weight)
+    prompt = torch.tensor([[[1.0, 2.0], [3.0, 6.0]]])
+    torch.testing.assert_close(
+        head.pool(prompt)[0], torch.tensor([[1.0, 2.0, 1.0, 2.0], [3.0, 6.0, 2.0, 4.0]])
+    )
+    padded = torch.cat([prompt, torch.full((1, 3, 2), 9.0)], dim=1)
+    torch.testing.assert_close(head(padded)[:, :2], head(prompt))
+
+
+def test_a_saved_teacher_pools_as_its_recipe_says(tiny_base, tmp_path):
+    recipe = TeacherRecipe(base_model=str(tiny_base), pooling="last_and_mean")
+    network = teacher_model.build(recipe, LABELS, pad_id=1).eval()
+    torch.nn.init.normal_(teacher_model.head_of(network).linear.weight)
+    network.save_pretrained(tmp_path)
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.inference_mode():
+        loaded = teacher_model.load(recipe, tmp_path, 2, pad_id=1)
+        torch.testing.assert_close(
+            loaded(input_ids=ids).logits, network(input_ids=ids).logits, atol=1e-4, rtol=1e-4
+        )
+    with pytest.raises(WorkbenchError, match="does not fit"):
+        teacher_model.load(recipe.model_copy(update={"pooling": "last"}), tmp_path, 2, pad_id=1)
 
 
 def test_the_head_keeps_the_mean_and_deviation_it_was_fitted_to(teacher):
