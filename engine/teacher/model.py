@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -128,6 +129,19 @@ def load(
             "restore the folder, or name the base model that it was trained on"
         ) from None
     return adapted.merge_and_unload().eval()
+
+
+def round_once(network: PeftModel) -> None:
+    """Store frozen matrices as bf16 and leave adapters' inputs in bf16: what autocast does anyway.
+
+    It would round every frozen matrix again at every step, and PEFT would widen each input to the
+    adapters' fp32 only to have it rounded back. The numbers stay the same.
+    """
+    for module in network.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
+        if isinstance(module, nn.Linear) and not module.weight.requires_grad:
+            module.weight.data = module.weight.data.to(torch.bfloat16)
 
 
 def log_odds(labels: torch.Tensor) -> torch.Tensor:

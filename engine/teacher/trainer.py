@@ -56,7 +56,10 @@ class TeacherTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Apply the recipe's loss; the mean over a process's prompts, which all hold as many."""
-        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        # Without the mask attention is purely causal, which is faster; prompts are padded on the
+        # right, where no real token looks, and the head finds their end by the pad token.
+        unused = ("labels", "attention_mask")
+        outputs = model(**{name: value for name, value in inputs.items() if name not in unused})
         loss = self.loss(outputs.logits.float(), inputs["labels"])
         return (loss, outputs) if return_outputs else loss
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase
 from transformers.trainer_utils import get_last_checkpoint
 
-from engine.config import Recipe
+from engine.config import Recipe, TeacherRecipe
 from engine.errors import WorkbenchError
 from engine.files import whole_folder
 from engine.teacher import distributed, lower_layers, preparation
@@ -70,6 +70,8 @@ def train(
         training, validation, collator = _start_above_lower_layers(
             network, recipe, training, validation, output / LOWER_LAYERS
         )
+    if _is_rounded_by_autocast(recipe.teacher):
+        teacher_model.round_once(network)
     trainer = TeacherTrainer(
         recipe=recipe,
         training=training,
@@ -86,6 +88,11 @@ def train(
     trainer.train(resume_from_checkpoint=checkpoint)
     best = Path(trainer.state.best_model_checkpoint)
     return distributed.first_only(lambda: _keep(best, output))
+
+
+def _is_rounded_by_autocast(teacher: TeacherRecipe) -> bool:
+    """Whether frozen matrices are fp32 that each step rounds; FSDP wants one type in a block."""
+    return teacher.precision == "bf16" and not teacher.load_in_4bit and teacher.sharding == "none"
 
 
 def _checkpoint(output: Path, resume: bool) -> str | None:
