@@ -24,8 +24,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--recipe", type=Path, metavar="FILE", help="with --models: only its student section counts"
     )
     parser.add_argument("--seeds", type=int, default=3, help="of students and neural baselines")
+    parser.add_argument(
+        "--grid-seeds", type=int, metavar="N", help="of the students of rq3; default: as --seeds"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes at once, one thread each"
+    )
     parser.add_argument("--preset", choices=("paper",), help="insist on that cohort")
-    parser.add_argument("--only", metavar="rq1,rq2,…", help="rq1, rq2, rq3, rq4; default: all")
+    parser.add_argument("--only", metavar="rq1,rq2,…", help="questions, rq1 to rq5; default: all")
     parser.add_argument(
         "--teachers", action="store_true", help="retrain the teacher too where it matters (hours)"
     )
@@ -37,7 +43,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from engine.errors import WorkbenchError
-    from engine.jobs.study import Setting, study
+    from engine.jobs.study import study
+    from engine.jobs.study_plan import Setting
     from engine.jobs.study_report import write
     from engine.jobs.study_sections import headline, public_table
     from engine.records.cohort import Cohort
@@ -50,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.output,
         pair,
         seeds=arguments.seeds,
+        grid_seeds=arguments.grid_seeds,
+        workers=arguments.workers,
         only=_questions(arguments.only),
         teachers=arguments.teachers,
         preset=arguments.preset,
@@ -91,7 +100,7 @@ def _models(arguments: argparse.Namespace):
 
 def _questions(only: str | None) -> tuple[str, ...]:
     from engine.errors import WorkbenchError
-    from engine.jobs.study import QUESTIONS
+    from engine.jobs.study_plan import QUESTIONS
 
     if only is None:
         return QUESTIONS
@@ -109,10 +118,11 @@ def _questions(only: str | None) -> tuple[str, ...]:
 def command_line(arguments: argparse.Namespace) -> str:
     """Return the command that gives these figures again."""
     words = ["python", "-m", "engine", "study", arguments.cohort]
-    for option in ("output", "models", "recipe", "seeds", "preset", "only", "folds"):
+    options = ("output", "models", "recipe", "seeds", "grid_seeds", "workers", "preset", "only")
+    for option in (*options, "folds"):
         value = getattr(arguments, option)
         if value is not None:
-            words += [f"--{option}", value]
+            words += [f"--{option.replace('_', '-')}", value]
     if arguments.teachers:
         words.append("--teachers")
     return shlex.join(str(word) for word in words)

@@ -6,69 +6,33 @@
     rq2   what each piece of the method is worth (ablations)
     rq3   how the weights of distillation (alpha) and alignment (beta) matter
     rq4   what each model costs: parameters, memory, latency
+    rq5   what levers beyond the paper give, and what fewer interactions cost
 
 Every model is a part of its own (`engine.jobs.study_parts`): a study that was stopped goes on where
 it was, and what did not change is not computed again.
 """
 
 import importlib.metadata
-import json
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from engine.config import Recipe
 from engine.errors import WorkbenchError
-from engine.evaluation.bootstrap import CONFIDENCE, RESAMPLES
+from engine.evaluation.bootstrap import CONFIDENCE
 from engine.jobs.pipeline import hardware
 from engine.jobs.study_measures import Yardstick
-from engine.jobs.study_models import BASELINES, Workshop, baseline_class, prediction
-from engine.jobs.study_parts import Part, Parts, sole_study
-from engine.records.cohort import Cohort
-from engine.registry import Pair
+from engine.jobs.study_models import Workshop, prediction
+from engine.jobs.study_parts import Outcome, Part, Parts, sole_study
+from engine.jobs.study_plan import Plan, Setting, with_needs
+from engine.jobs.study_questions import compared_pairs, make_plan
+from engine.jobs.study_workers import compute_all, order_of
 
-QUESTIONS = ("rq1", "rq2", "rq3", "rq4")
-ALPHAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
-BETAS = (0.0, 0.03, 0.1, 0.3, 1.0)
+DRAWN_RELIABILITY = ("teacher", "student", "student_undistilled")
 PACKAGES = ("torch", "transformers", "peft", "numpy", "scikit-learn")
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a study is asked to do."""
-
-    cohort: Cohort
-    recipe: Recipe
-    output: Path
-    pair: Pair | None = None  # the trained teacher; None: one is trained from the recipe
-    seeds: int = 3
-    only: tuple[str, ...] = QUESTIONS
-    teachers: bool = False  # also retrain the teacher for the ablations that change what it reads
-    preset: str | None = None
-    command: str = ""
-    resamples: int = RESAMPLES
-    alphas: tuple[float, ...] = ALPHAS
-    betas: tuple[float, ...] = BETAS
-
-
-@dataclass
-class Plan:
-    """The models of each question, and what could not be had."""
-
-    models: dict[str, tuple[str, list[Part], bool]] = field(default_factory=dict)
-    questions: dict[str, dict] = field(default_factory=dict)
-    not_measured: list[str] = field(default_factory=list)
-
-    def add(self, name: str, title: str, parts: list[Part], claims: bool = True) -> str:
-        """Add a model with one part a seed; asking twice gives the same model."""
-        self.models.setdefault(name, (title, parts, claims))
-        return name
 
 
 def study(setting: Setting, say: Say = tqdm.write) -> dict:
@@ -82,23 +46,55 @@ def study(setting: Setting, say: Say = tqdm.write) -> dict:
         parts = Parts(setting.output)
         workshop = Workshop(setting.cohort, setting.recipe, parts, setting.output, setting.pair)
         plan = make_plan(setting, workshop)
-        work = [part for _, some, _ in plan.models.values() for part in some]
-        outcomes = {}
-        with tqdm(work, desc="study", unit="part") as bar:
-            for part in bar:
-                bar.set_postfix_str(part.name)
-                kept = parts.kept(part)
-                outcomes[part.name] = kept or parts.get(part)
-                took = "kept" if kept else f"{outcomes[part.name].facts['seconds']:,.0f} s"
-                say(f"{part.name}: {took}")
+        outcomes = _outcomes(setting, parts, plan, say)
         return _report(setting, workshop, plan, outcomes)
+
+
+def _outcomes(setting: Setting, parts: Parts, plan: Plan, say: Say) -> dict[str, Outcome]:
+    """Return part → outcome, kept or computed now; what others need, and then several at once."""
+    outcomes = _kept(parts, plan.parts())
+    left = with_needs(part for name, part in plan.parts().items() if name not in outcomes)
+    outcomes |= _kept(parts, left)
+    left = {name: part for name, part in left.items() if name not in outcomes}
+    for name in outcomes:
+        say(f"{name}: kept")
+    total = len(outcomes) + len(left)
+    with tqdm(total=total, initial=len(outcomes), desc="study", unit="part") as bar:
+
+        def done(part: Part) -> None:
+            outcomes[part.name] = parts.get(part)
+            say(f"{part.name}: {outcomes[part.name].facts['seconds']:,.0f} s")
+            bar.update()
+
+        def now(names: list[str]) -> None:
+            bar.set_postfix_str(", ".join(names))
+
+        alone = [part for part in left.values() if part.alone or setting.workers == 1]
+        for part in alone:
+            now([part.name])
+            done(part)
+        at_once = [part for part in left.values() if part not in alone]
+        failed = compute_all(order_of(setting), at_once, setting.workers, done, now)
+    if failed:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise WorkbenchError(
+            f"{setting.output}: {len(failed)} of {total} parts could not be computed "
+            f"({reasons}); the rest is kept, start the same command again"
+        )
+    return outcomes
+
+
+def _kept(parts: Parts, named: dict[str, Part]) -> dict[str, Outcome]:
+    return {name: kept for name, part in named.items() if (kept := parts.kept(part))}
 
 
 def check(setting: Setting) -> None:
     """Refuse a study whose pieces do not belong together."""
     cohort = setting.cohort
-    if setting.seeds < 1:
-        raise WorkbenchError(f"--seeds {setting.seeds}: expected 1 or more")
+    for option in ("seeds", "grid_seeds", "workers"):
+        value = getattr(setting, option)
+        if value is not None and value < 1:
+            raise WorkbenchError(f"--{option.replace('_', '-')} {value}: expected 1 or more")
     preset = (cohort.manifest.get("options") or {}).get("preset")
     if setting.preset and preset != setting.preset:
         raise WorkbenchError(
@@ -113,121 +109,9 @@ def check(setting: Setting) -> None:
         )
 
 
-def make_plan(setting: Setting, workshop: Workshop) -> Plan:
-    """Name every model of the questions asked, without computing anything."""
-    plan = Plan()
-    if "rq1" in setting.only or "rq4" in setting.only:
-        compared = _compared(setting, workshop, plan)
-        for question in ("rq1", "rq4"):
-            if question in setting.only:
-                plan.questions[question] = {"models": compared}
-    if "rq2" in setting.only:
-        plan.questions["rq2"] = _ablations(setting, workshop, plan)
-    if "rq3" in setting.only:
-        plan.questions["rq3"] = {
-            "alpha": _grid(setting, workshop, plan, "alpha", "distillation_weight", setting.alphas),
-            "beta": _grid(setting, workshop, plan, "beta", "alignment_weight", setting.betas),
-        }
-    plan.not_measured += [
-        f"{question.upper()}: not asked for"
-        for question in QUESTIONS
-        if question not in setting.only
-    ]
-    return plan
-
-
-def _student(setting: Setting, workshop: Workshop, plan: Plan) -> str:
-    parts = [workshop.student(setting.recipe, seed) for seed in range(setting.seeds)]
-    return plan.add("student", "Student", parts)
-
-
-def _undistilled(setting: Setting, workshop: Workshop, plan: Plan) -> str:
-    parts = [
-        workshop.student(setting.recipe, seed, "student_undistilled", distil=False)
-        for seed in range(setting.seeds)
-    ]
-    return plan.add("student_undistilled", "Student, not distilled", parts)
-
-
-def _compared(setting: Setting, workshop: Workshop, plan: Plan) -> list[str]:
-    names = [
-        plan.add("teacher", "Teacher", [workshop.teacher(setting.recipe)]),
-        _student(setting, workshop, plan),
-        _undistilled(setting, workshop, plan),
-    ]
-    for name, baseline in BASELINES.items():
-        if baseline_class(baseline) is None:
-            plan.not_measured.append(f"{baseline.title}: not part of this version")
-            continue
-        seeds = range(setting.seeds if baseline.seeded else 1)
-        parts = [workshop.baseline(name, seed) for seed in seeds]
-        names.append(plan.add(name, baseline.title, parts, baseline.claims))
-    return names
-
-
-def _ablations(setting: Setting, workshop: Workshop, plan: Plan) -> dict:
-    """Take one piece out at a time; what the teacher reads changes only with `teachers`."""
-    recipe = setting.recipe
-    names = [_student(setting, workshop, plan), _undistilled(setting, workshop, plan)]
-
-    def ablate(name: str, title: str, edited: Recipe, reads_less: bool) -> None:
-        retrain = reads_less and setting.teachers
-        teacher = f"teacher_{name}" if retrain else "teacher"
-        if retrain:
-            part = workshop.teacher(edited, teacher)
-            names.append(plan.add(teacher, f"Teacher, {title}", [part]))
-        taught_by = edited if retrain else None
-        parts = [
-            workshop.student(edited, seed, name, True, teacher, taught_by)
-            for seed in range(setting.seeds)
-        ]
-        same = reads_less and not retrain
-        said = f"Student, {title}" + (" (same teacher)" if same else "")
-        names.append(plan.add(name, said, parts))
-
-    ablate("no_alignment", "no alignment", _edit(recipe, student={"alignment_weight": 0.0}), False)
-    ablate("no_profile", "no profile", _edit(recipe, prompt={"profile": ()}), True)
-    without = _edit(recipe, prompt={"history": False}, student={"max_history": 0})
-    ablate("no_history", "no history", without, True)
-    if setting.teachers:
-        ablate("no_semantics", "codes for titles", _edit(recipe, prompt={"titles": "code"}), True)
-    else:
-        plan.not_measured.append(
-            "RQ2, teachers without profile, without history, and with codes for titles, and the "
-            "students of these: each needs a teacher trained anew (--teachers)"
-        )
-    return {"models": names}
-
-
-def _grid(
-    setting: Setting, workshop: Workshop, plan: Plan, letter: str, weight: str, values: tuple
-) -> list[dict]:
-    """One student a value and a seed; the recipe's own value is the student of the other tables."""
-    own = getattr(setting.recipe.student, weight)
-    rows = []
-    for value in sorted({*values, own}):
-        if value == own:
-            name = _student(setting, workshop, plan)
-        else:
-            name = f"{letter}_{value:g}"
-            edited = _edit(setting.recipe, student={weight: value})
-            parts = [workshop.student(edited, seed, name) for seed in range(setting.seeds)]
-            plan.add(name, f"Student, {letter} = {value:g}", parts)
-        rows.append({"value": value, "model": name})
-    return rows
-
-
-def _edit(recipe: Recipe, **sections: dict) -> Recipe:
-    """Return the recipe with fields of its sections changed, and checked again."""
-    content = recipe.model_dump(mode="json")
-    for section, changes in sections.items():
-        content[section] |= changes
-    return Recipe.model_validate(json.loads(json.dumps(content)))
-
-
 def _report(setting: Setting, workshop: Workshop, plan: Plan, outcomes: dict) -> dict:
     yardstick = Yardstick(workshop.test, workshop.training, workshop.vocabulary, setting.resamples)
-    models, values = {}, {}
+    models, values, reliability = {}, {}, {}
     for name, (title, some, claims) in plan.models.items():
         predictions = [prediction(outcomes[part.name], claims) for part in some]
         values[name] = yardstick.values(predictions)
@@ -236,40 +120,22 @@ def _report(setting: Setting, workshop: Workshop, plan: Plan, outcomes: dict) ->
             "groups": yardstick.summary(predictions, values[name]),
             "runs": [outcomes[part.name].facts for part in some],
         }
+        if name in DRAWN_RELIABILITY:
+            reliability[name] = yardstick.reliability(predictions)
     questions = plan.questions
-    for question, pairs in _pairs(plan).items():
+    for question, pairs in compared_pairs(plan).items():
         questions[question]["paired"] = [
             row for a, b in pairs for row in yardstick.paired(a, b, values)
         ]
     return {
         "questions": questions,
         "models": models,
+        "reliability": reliability,
         "counts": yardstick.counts(),
         "interactions": yardstick.interactions(),
         "not_measured": plan.not_measured,
         "settings": settings_of(setting),
     }
-
-
-def _pairs(plan: Plan) -> dict[str, list[tuple[str, str]]]:
-    """Return question → the models whose difference is told, the first minus the second."""
-    found = {}
-    if "rq1" in plan.questions:
-        others = [name for name in plan.questions["rq1"]["models"] if name in BASELINES]
-        found["rq1"] = [
-            ("teacher", "student"),
-            ("student", "student_undistilled"),
-            *(("teacher", other) for other in others),
-            *(("student", other) for other in others),
-        ]
-    if "rq2" in plan.questions:
-        ablated = [name for name in plan.questions["rq2"]["models"] if name != "student"]
-        found["rq2"] = [
-            ("teacher" if name.startswith("teacher_") else "student", name)
-            for name in ablated
-            if not name.startswith("teacher_") or "teacher" in plan.models
-        ]
-    return found
 
 
 def settings_of(setting) -> dict:
@@ -282,6 +148,7 @@ def settings_of(setting) -> dict:
         "pair": setting.pair.manifest["version"] if setting.pair else None,
         "preset": (setting.cohort.manifest.get("options") or {}).get("preset"),
         "seeds": [setting.recipe.seed + seed for seed in range(setting.seeds)],
+        "workers": setting.workers,
         "resamples": setting.resamples,
         "confidence": CONFIDENCE,
         "hardware": hardware(),

@@ -4,12 +4,14 @@ from html import escape
 
 import plotly.graph_objects as go
 
+from engine.evaluation import reliability, tradeoff
 from engine.evaluation.subgroups import title
-from engine.jobs.study_tables import GROUPS
+from engine.jobs.study_tables import GROUPS, name_in_text, verdict
 from engine.palette import BLUE, FONT, GREY, INK, LINE, MUTED, ORANGE, PRIMARY, VIOLET
 
 ROW_HEIGHT = 34  # pixels of a model
 SHADES = {"teacher": VIOLET, "student": PRIMARY}
+SURENESS = {"above": PRIMARY, "below": ORANGE, "unsure": GREY}
 LINES = {"prauc": ("PRAUC", PRIMARY), "jaccard": ("Jaccard", BLUE)}
 
 
@@ -27,6 +29,12 @@ def figures(report: dict) -> dict[str, go.Figure]:
         drawn["weights"] = _weights(report, questions["rq3"])
     if "rq4" in questions:
         drawn["cost"] = _cost(report, questions["rq4"]["models"])
+    if "rq5" in questions:
+        drawn["levers"] = _levers(report, questions["rq5"]["paired"])
+        drawn["tradeoff"] = _tradeoff(report, questions["rq5"]["tradeoff"])
+    if report.get("reliability"):
+        titles = {name: report["models"][name]["title"] for name in report["reliability"]}
+        drawn["reliability"] = reliability.diagram(report["reliability"], titles)
     return drawn
 
 
@@ -119,6 +127,56 @@ def _weights(report: dict, question: dict) -> go.Figure:
     chart.update_xaxes(type="category")
     chart.update_layout(showlegend=True)
     return _styled(chart, 320)
+
+
+def _levers(report: dict, paired: list[dict]) -> go.Figure:
+    """The difference that each switch makes, its interval, and zero."""
+    rows = [row for row in paired if (row["group"], row["metric"]) == ("overall", "prauc")]
+    rows = [
+        row for row in reversed(rows) if row["difference"] is not None and row["low"] is not None
+    ]
+    names = [
+        f"{report['models'][row['a']]['title']} − {name_in_text(report['models'], row['b'])}"
+        for row in rows
+    ]
+    chart = go.Figure(
+        go.Scatter(
+            x=[row["difference"] for row in rows],
+            y=[escape(name) for name in names],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [row["high"] - row["difference"] for row in rows],
+                "arrayminus": [row["difference"] - row["low"] for row in rows],
+                "color": GREY,
+                "thickness": 2,
+                "width": 0,
+            },
+            mode="markers+text",
+            text=[f"{row['difference']:+.3f}" for row in rows],
+            textposition="top center",
+            textfont={"size": 11, "color": MUTED},
+            marker={"size": 9, "color": [SURENESS[verdict(row)] for row in rows]},
+            hovertemplate="%{y}: %{x:+.3f}<extra></extra>",
+        )
+    )
+    chart.add_vline(0, line={"color": INK, "dash": "dot", "width": 1})
+    chart.update_xaxes(title="difference in PRAUC, overall, with interval over patients")
+    return _styled(chart, 90 + ROW_HEIGHT * len(rows))
+
+
+def _tradeoff(report: dict, rows: list[dict]) -> go.Figure:
+    """Jaccard against the interaction rate, one point a strength of the loss."""
+    points = [
+        row
+        | {
+            metric: report["models"][row["model"]]["groups"]["overall"][metric]["mean"]
+            for metric in ("jaccard", "prauc", "interaction_rate")
+        }
+        for row in rows
+    ]
+    rate = report["counts"]["overall"]["interaction_rate"]
+    return _styled(tradeoff.figure(points, rate), tradeoff.HEIGHT)
 
 
 def _cost(report: dict, names: list[str]) -> go.Figure:

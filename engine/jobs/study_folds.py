@@ -18,10 +18,12 @@ from engine.errors import WorkbenchError
 from engine.evaluation.calibration import Calibration, calibrate
 from engine.files import sha256
 from engine.jobs import pipeline
-from engine.jobs.study import Say, Setting, settings_of
+from engine.jobs.study import Say, settings_of
+from engine.jobs.study_baselines import BASELINES, baseline_class, fit_baseline
 from engine.jobs.study_measures import Prediction, Yardstick
-from engine.jobs.study_models import BASELINES, baseline_class, fit_baseline, latency
+from engine.jobs.study_models import latency
 from engine.jobs.study_parts import Outcome, Part, Parts, sole_study
+from engine.jobs.study_plan import Setting
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
 from engine.registry import ADAPTER, STUDENT

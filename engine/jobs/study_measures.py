@@ -10,6 +10,7 @@ from engine.evaluation.calibration import expected_calibration_error
 from engine.evaluation.interactions import interaction_rate
 from engine.evaluation.interactions import source as interaction_source
 from engine.evaluation.metrics import visit_metrics
+from engine.evaluation.reliability import reliability_bins
 from engine.evaluation.subgroups import ADDED, AddedMedications, subgroups
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
@@ -90,6 +91,11 @@ class Yardstick:
                     "spread": _spread(errors),
                 }
         return report
+
+    def reliability(self, predictions: Sequence[Prediction]) -> list[dict]:
+        """Return the reliability bins of all visits; one prediction a seed, in the same bins."""
+        probability = np.concatenate([one.probability for one in predictions])
+        return reliability_bins(probability, np.concatenate([self.truth] * len(predictions)))
 
     def paired(self, a: str, b: str, values: dict[str, Values]) -> list[dict]:
         """Return a − b on the same visits, seeds averaged, for every group and paired metric."""

@@ -1,12 +1,9 @@
 """The models of a study as parts: the teacher, students with edits, and the baselines."""
 
-import importlib
-import inspect
 import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from engine.errors import WorkbenchError
 from engine.evaluation.calibration import calibrate
 from engine.files import sha256
 from engine.jobs import lessons, pipeline
+from engine.jobs.study_baselines import BASELINES, baseline_class, fit_baseline
 from engine.jobs.study_measures import Prediction
 from engine.jobs.study_parts import Outcome, Part, Parts
 from engine.records.cohort import Cohort
@@ -36,47 +34,6 @@ from engine.teacher.model import WEIGHTS
 LATENCY_VISITS = 20  # single visits timed, of which the median is told
 LATENCY_BATCH = 64
 LATENCY_SECONDS = 10  # after which no further visit is timed
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Where a baseline lives; it is fitted on training and settles its choices on validation."""
-
-    title: str
-    module: str
-    name: str
-    seeded: bool = False
-    claims: bool = True  # whether its scores claim to be probabilities
-
-
-BASELINES = {
-    "most_frequent": Baseline(
-        "Most frequent k", "engine.evaluation.baselines", "MostFrequent", claims=False
-    ),
-    "copy_previous": Baseline(
-        "Copy previous visit", "engine.evaluation.baselines", "CopyPrevious", claims=False
-    ),
-    "nearest_neighbour": Baseline(
-        "Nearest neighbour", "engine.evaluation.neighbour", "NearestNeighbour", claims=False
-    ),
-    "logistic_regression": Baseline(
-        "Logistic regression", "engine.evaluation.baselines", "LogisticRegressionBaseline"
-    ),
-    "retain": Baseline("RETAIN", "engine.evaluation.neural.retain", "Retain", seeded=True),
-    "gamenet": Baseline("GAMENet", "engine.evaluation.neural.gamenet", "GameNet", seeded=True),
-    "transformer": Baseline(
-        "Plain transformer", "engine.evaluation.neural.transformer", "PlainTransformer", seeded=True
-    ),
-}
-
-
-def baseline_class(baseline: Baseline) -> type | None:
-    """Return a baseline's class; None where this version does not have it."""
-    try:
-        module = importlib.import_module(baseline.module)
-    except ModuleNotFoundError:
-        return None
-    return getattr(module, baseline.name, None)
 
 
 class Workshop:
@@ -106,10 +63,14 @@ class Workshop:
             )
         return visits
 
-    def states(self, recipe: Recipe, name: str = "teacher_states") -> Part:
-        """Hidden states and logits of the teacher of a recipe, on all visits of the study."""
-        given = self.pair is not None and name == "teacher_states"
-        teacher = sha256(self.pair.folder / ADAPTER / WEIGHTS) if given else self._teacher(recipe)
+    def states(self, recipe: Recipe, name: str = "teacher_states", lessons: bool = True) -> Part:
+        """Hidden states and logits of the teacher of a recipe, on all visits of the study.
+
+        Without `lessons` only on those that it is measured on: no student learns from it.
+        """
+        teacher = self._teacher(recipe)
+        if self._is_given(name):
+            teacher = sha256(self.pair.folder / ADAPTER / WEIGHTS)
         settings = {
             "kind": "states",
             "cohort": self.cohort.fingerprint,
@@ -117,20 +78,29 @@ class Workshop:
             "seed": recipe.seed,
             "prompt": recipe.prompt.model_dump(mode="json"),
             "teacher": teacher,
-            "unlabelled": [
-                recipe.student.unlabelled,
-                bool(recipe.student.unlabelled) and recipe.student.embeddings_from_teacher,
-            ],
+            "lessons": lessons,
+            "unlabelled": _copies_of(recipe) if lessons else None,
         }
 
         def compute() -> Outcome:
-            return self._read(recipe, name, given)
+            learnt = [*self.training, *self._unlabelled(recipe)] if lessons else []
+            return self._read(recipe, name, [*learnt, *self.validation, *self.test])
 
-        return Part(name, settings, compute)
+        return Part(name, settings, compute, alone=True)
 
-    def teacher(self, recipe: Recipe, name: str = "teacher") -> Part:
-        """The teacher itself, calibrated on validation."""
-        states = self.states(recipe, f"{name}_states")
+    def copies(self, recipe: Recipe) -> Part:
+        """What the study's teacher says of the perturbed copies that only `recipe` asks for."""
+        states = self.states(self.recipe)
+        settings = {"kind": "copies", "states": states.key, "unlabelled": _copies_of(recipe)}
+
+        def compute() -> Outcome:
+            return self._read(self.recipe, "teacher_states", self._unlabelled(recipe))
+
+        return Part("teacher_states_copies", settings, compute, alone=True)
+
+    def teacher(self, recipe: Recipe, name: str = "teacher", lessons: bool = True) -> Part:
+        """The teacher itself, calibrated on validation; `lessons` as in `states`."""
+        states = self.states(recipe, f"{name}_states", lessons)
 
         def compute() -> Outcome:
             known = self.parts.get(states)
@@ -143,6 +113,8 @@ class Workshop:
             name,
             {"kind": "teacher", "states": states.key, "calibration": recipe.calibration},
             compute,
+            (states,),
+            alone=True,
         )
 
     def student(
@@ -156,24 +128,28 @@ class Workshop:
     ) -> Part:
         """A student with one seed; `taught_by` is the recipe of its teacher, when another."""
         taught_by = taught_by or self.recipe
-        states = self.states(taught_by, f"{teacher}_states")
-        recipe = recipe.model_copy(update={"seed": self.recipe.seed + seed})
+        needs = [self.states(taught_by, f"{teacher}_states")]
+        if distil and recipe.student.unlabelled and not taught_by.student.unlabelled:
+            needs.append(self.copies(recipe))
+        seeded = recipe.model_copy(update={"seed": self.recipe.seed + seed})
         settings = {
             "kind": "student",
-            "states": states.key,
+            "states": [need.key for need in needs],
+            "samples": recipe.data.samples,
             "student": recipe.student.model_dump(mode="json"),
             "profile": list(recipe.prompt.profile),
             "calibration": recipe.calibration,
-            "seed": recipe.seed,
+            "seed": seeded.seed,
             "distil": distil,
         }
 
         def compute() -> Outcome:
-            learnt_from = self._lessons(recipe, taught_by, states)
+            # Of the unseeded recipe: every seed learns from the same visits and copies.
+            learnt_from = self._lessons(recipe, taught_by, needs, distil)
             work = self.output / "logs" / f"{name}.seed-{seed}"
             work.mkdir(parents=True, exist_ok=True)
             student = student_training.train(
-                recipe,
+                seeded,
                 self.vocabulary,
                 learnt_from,
                 self.validation,
@@ -193,7 +169,7 @@ class Workshop:
             }
             return self._outcome(logits(self.validation), logits(self.test), facts)
 
-        return Part(f"{name}.seed-{seed}", settings, compute)
+        return Part(f"{name}.seed-{seed}", settings, compute, tuple(needs))
 
     def baseline(self, name: str, seed: int = 0) -> Part:
         """A baseline, fitted on the same visits."""
@@ -222,18 +198,37 @@ class Workshop:
 
         return Part(f"{name}.seed-{seed}" if baseline.seeded else name, settings, compute)
 
-    def _lessons(self, recipe: Recipe, taught_by: Recipe, states: Part) -> student_training.Lessons:
+    def _lessons(
+        self, recipe: Recipe, taught_by: Recipe, needs: Sequence[Part], distil: bool
+    ) -> student_training.Lessons:
         """What a student learns from: the training visits, and what its recipe asks for beside."""
-        unlabelled = self._unlabelled(taught_by)
-        count = len(self.training)
-        known, end = self.parts.get(states).arrays, count + len(unlabelled)
-        targets = CachedTargets(known["hidden"][:end], known["logits"][:end], count)
+        copies = self._unlabelled(taught_by if len(needs) == 1 else recipe)
+        visits, rows = [*self.training, *copies], self._rows(recipe, len(copies))
+        known = [self.parts.get(need).arrays for need in needs]
+        # The teacher's own part goes on with validation and test, which nobody learns from.
+        first = len(visits) if len(needs) == 1 else len(self.training)
+        hidden, logits = (
+            np.concatenate([known[0][name][:first], *(more[name] for more in known[1:])])
+            for name in ("hidden", "logits")
+        )
+        chosen = [visits[row] for row in rows]
+        count = len(rows) // (1 + len(copies) // len(self.training))
         titles = None
-        if recipe.student.embeddings_from_teacher:
-            teacher = self._open_teacher(taught_by, states.name)
+        if distil and recipe.student.embeddings_from_teacher:
+            teacher = self._open_teacher(taught_by, needs[0].name)
             embeddings = teacher.model.get_input_embeddings().weight.detach().float().cpu()
             titles = TitleReader(teacher.tokenizer, embeddings, self.cohort.title)
-        return student_training.Lessons(self.training, targets, unlabelled, titles)
+        targets = CachedTargets(hidden[rows], logits[rows], count)
+        return student_training.Lessons(chosen[:count], targets, chosen[count:], titles)
+
+    def _rows(self, recipe: Recipe, copies: int) -> list[int]:
+        """Rows of the training visits that a recipe takes, then of the copies of these."""
+        own = range(len(self.training))
+        if recipe.data != self.recipe.data:
+            taken = {_key(visit) for visit in pipeline.training_visits(self.cohort, recipe)}
+            own = [row for row in own if _key(self.training[row]) in taken]
+        starts = range(0, len(self.training) + copies, len(self.training))
+        return [start + row for start in starts for row in own]
 
     def _unlabelled(self, recipe: Recipe) -> list[Visit]:
         return lessons.unlabelled_visits(self.cohort, recipe, self.training)
@@ -242,8 +237,12 @@ class Workshop:
         return Teacher.of(recipe, self._adapter(recipe, name), len(self.vocabulary.medications))
 
     def _adapter(self, recipe: Recipe, name: str) -> Path:
-        given = self.pair is not None and name == "teacher_states"
-        return self.pair.folder / ADAPTER if given else self._train_teacher(recipe, name)
+        if self._is_given(name):
+            return self.pair.folder / ADAPTER
+        return self._train_teacher(recipe, name)
+
+    def _is_given(self, name: str) -> bool:
+        return self.pair is not None and name == "teacher_states"
 
     def _kept_by_run(self) -> dict:
         """What the run that trained the given pair kept beside it: visit → hidden, logits."""
@@ -257,12 +256,11 @@ class Workshop:
             if same or MARK not in key[1]
         }
 
-    def _read(self, recipe: Recipe, name: str, given: bool) -> Outcome:
-        """Run a teacher over all visits, but for those a training run has kept beside it."""
+    def _read(self, recipe: Recipe, name: str, visits: Sequence[Visit]) -> Outcome:
+        """Run a teacher over visits, but for those a training run has kept beside it."""
         adapter = self._adapter(recipe, name)
         model = self._open_teacher(recipe, name)
-        visits = [*self.training, *self._unlabelled(recipe), *self.validation, *self.test]
-        kept = self._kept_by_run() if given else {}
+        kept = self._kept_by_run() if self._is_given(name) else {}
         new = [visit for visit in visits if _key(visit) not in kept]
         texts = [model.prompt(visit, self.cohort.title).text for visit in new]
         logits, hidden = model.predict(texts, progress="teacher reads")
@@ -315,14 +313,6 @@ class Workshop:
         return pipeline.train_teacher(self.cohort, recipe, run, resume)
 
 
-def fit_baseline(cls: type, training, validation, vocabulary, seed: int):
-    """Fit a baseline, with the seed where it takes one."""
-    model = cls()
-    takes_seed = "seed" in inspect.signature(model.fit).parameters
-    options = {"seed": seed} if takes_seed else {}
-    return model.fit(training, validation, vocabulary, **options)
-
-
 def prediction(outcome: Outcome, claims: bool = True) -> Prediction:
     """Return what a part of a model predicts for the test visits."""
     arrays = outcome.arrays
@@ -362,6 +352,12 @@ def _arrays(probability: np.ndarray, selected: np.ndarray) -> dict[str, np.ndarr
         "probability": np.asarray(probability, dtype=np.float32),
         "selected": np.asarray(selected, dtype=np.uint8),
     }
+
+
+def _copies_of(recipe: Recipe) -> list[int | bool]:
+    """What the perturbed copies of a recipe depend on."""
+    options = recipe.student
+    return [options.unlabelled, bool(options.unlabelled) and options.embeddings_from_teacher]
 
 
 def _key(visit: Visit) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -22,7 +23,7 @@ from engine.errors import WorkbenchError
 from engine.files import sha256, write_json
 from engine.jobs.pipeline import hardware
 
-FORMAT = 1  # raised when the same settings would give another outcome
+FORMAT = 2  # raised when the same settings would give another outcome
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Part:
-    """A named piece of work; `settings`, ready for JSON, holds all that its outcome depends on."""
+    """A named piece of work; `settings`, ready for JSON, holds all that its outcome depends on.
+
+    `needs` are the parts it reads: costly ones that many share.
+    """
 
     name: str
     settings: dict
     compute: Callable[[], Outcome]
+    needs: tuple["Part", ...] = ()
+    alone: bool = False  # computed before any other, with the whole machine to itself
 
     @property
     def key(self) -> str:
@@ -65,6 +71,7 @@ class Parts:
         facts = {
             **outcome.facts,
             "seconds": round(time.perf_counter() - start, 1),
+            "threads": torch.get_num_threads(),
             "hardware": hardware(),
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
         }

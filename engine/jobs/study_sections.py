@@ -14,6 +14,7 @@ from engine.jobs.study_tables import (
     cost_cells,
     group_table,
     interval_text,
+    lever_table,
     metric_cells,
     model_title,
     name_in_text,
@@ -21,6 +22,8 @@ from engine.jobs.study_tables import (
     overall_table,
     paired_table,
     signed_text,
+    tradeoff_table,
+    verdict,
 )
 
 
@@ -50,11 +53,12 @@ def headline(report: dict) -> str:
 
 def sections(report: dict) -> list[Section]:
     """Return every section, in reading order; a question not asked says so."""
-    made = [Section("summary", "In words", _words(report))]
+    made = [Section("summary", "In words", _words(report)), _glossary()]
     if "folds" in report["questions"]:
         made.append(_folds(report))
     else:
-        made += [_rq1(report), _rq2(report), _rq3(report), _rq4(report)]
+        made += [_rq1(report), _rq2(report), _rq3(report), _rq4(report), _rq5(report)]
+        made.append(_calibration(report))
     made.append(_demographics(report))
     made.append(_public(report))
     made.append(_left_out(report))
@@ -95,7 +99,9 @@ def _words(report: dict) -> tuple[str, ...]:
             f"{name_in_text(models, name)} {overall_mean(report, name):.3f}" for name in ranked
         )
         said.append(f"By PRAUC, best first: {places}.")
-    for question in report["questions"].values():
+    for key, question in report["questions"].items():
+        if key == "rq5":
+            continue  # it tells its own: every lever would be a sentence here
         told = [
             row
             for row in (question.get("paired") or [])
@@ -104,6 +110,24 @@ def _words(report: dict) -> tuple[str, ...]:
         for leader in dict.fromkeys(row["a"] for row in told):
             said.append(_standing(models, leader, [row for row in told if row["a"] == leader]))
     return tuple(said)
+
+
+def _glossary() -> Section:
+    words = (
+        "PRAUC: the area under the curve of precision against recall, from 0 to 1; high where the "
+        "medications that were prescribed rank first. Jaccard: of the medications recommended or "
+        "prescribed, the share that is both. F1: twice the shared ones, over those recommended "
+        "plus those prescribed.",
+        "Medications are third-level groups of ATC, the Anatomical Therapeutic Chemical "
+        "classification of the World Health Organization. Interaction rate: of the pairs of groups "
+        "recommended together, the share that interacts.",
+        "Teacher: a language model that reads the record as text. Student: a small network over "
+        "codes that learns from the prescriptions and from the teacher (distillation). Alignment: "
+        "a loss that ties what the student reads of the person to what it reads of the medications "
+        "given. RETAIN and GAMENet: published recommenders, rebuilt from their papers. RQ: "
+        "research question.",
+    )
+    return Section("glossary", "What the words mean", words)
 
 
 def _standing(models: dict, leader: str, rows: list[dict]) -> str:
@@ -115,8 +139,7 @@ def _standing(models: dict, leader: str, rows: list[dict]) -> str:
             found["unsure"].append(name)
             continue
         interval = f"{signed_text(row['low'])} to {signed_text(row['high'])}"
-        verdict = "above" if row["low"] > 0 else "below" if row["high"] < 0 else "unsure"
-        found[verdict].append(f"{name} {signed_text(row['difference'])} ({interval})")
+        found[verdict(row)].append(f"{name} {signed_text(row['difference'])} ({interval})")
     beginnings = {
         "above": "ranks clearly above",
         "below": "ranks clearly below",
@@ -181,8 +204,14 @@ def _rq3(report: dict) -> Section:
         ]
         header = [f"{letter} ({meaning})", *list(METRICS.values())[:3]]
         tables.append(Table(f"Weight of the {meaning} loss", header, rows, beside(report, names)))
-    words = ("The other weight stays as the recipe has it.",)
-    return Section("rq3", heading, words, tuple(tables), ("weights",))
+    trained = {len(report["models"][row["model"]]["runs"]) for row in question["alpha"]}
+    words = ["The other weight stays as the recipe has it."]
+    if len(trained) > 1:
+        words.append(
+            f"The recipe's own weights are averaged over {max(trained)} seeds, the others over "
+            f"{min(trained)}."
+        )
+    return Section("rq3", heading, tuple(words), tuple(tables), ("weights",))
 
 
 def _rq4(report: dict) -> Section:
@@ -198,15 +227,93 @@ def _rq4(report: dict) -> Section:
         "Weights, MB",
         "One visit, ms",
         "A visit of a batch, ms",
+        "Threads",
         "Training, s",
     ]
     words = (
         "Latency is the median of one visit alone, prompt included, and the mean of a visit in a "
-        f"batch ({batches_text(report, question['models'])}), on {report['settings']['threads']} "
-        "threads of the machine named below, while nothing else of the study ran.",
+        f"batch ({batches_text(report, question['models'])}), on as many threads of the machine "
+        f"named below as the table says{_meanwhile(report)}.",
     )
     table = Table("Cost", header, rows, beside(report, question["models"]))
     return Section("rq4", heading, words, (table,), ("cost",))
+
+
+def _meanwhile(report: dict) -> str:
+    workers = report["settings"]["workers"]
+    if workers == 1:
+        return ", while nothing else of the study ran"
+    return (
+        f"; the study computed up to {workers} parts at once (only the teacher's had the machine "
+        "to itself), which makes latency and training time longer than alone"
+    )
+
+
+def _rq5(report: dict) -> Section:
+    heading = "RQ5: What do levers beyond the paper give?"
+    question = report["questions"].get("rq5")
+    if question is None:
+        return _not_asked("rq5", heading)
+    paired, students, teachers = question["paired"], question["students"], question["teachers"]
+    words = [
+        "Each lever is switched alone, against the recipe: what the recipe has is taken away, what "
+        "it has not is added. ▲ marks a difference whose interval lies above zero, ▼ one whose "
+        "interval lies below; without a mark the interval holds zero.",
+        "Linear path: one weight from each code straight to each medication group. The teacher's "
+        "answers: the student also learns the chance that the teacher gives each group. Codes from "
+        "their titles: a code starts as the teacher reads its title. Altered visits: copies with "
+        "some codes dropped or exchanged, for which only the teacher's word is learnt.",
+        *(
+            _levers_in_words(report, [row for row in paired if row["b"] == reference], reference)
+            for reference in dict.fromkeys(row["b"] for row in paired)
+        ),
+        "Loss on interactions: training lowers the expected share of interacting pairs among what "
+        "is recommended, as strongly as its weight says, down to its target.",
+    ]
+    tables = [group_table(report, students, metric) for metric in ("prauc", "jaccard")]
+    taught = [row for row in paired if row["b"] != "teacher"]
+    tables += [lever_table(report, taught, metric) for metric in ("prauc", "jaccard")]
+    if teachers:
+        of_teachers = [row for row in paired if row["b"] == "teacher"]
+        tables += [group_table(report, teachers, metric) for metric in ("prauc", "jaccard")]
+        tables += [lever_table(report, of_teachers, metric) for metric in ("prauc", "jaccard")]
+    tables.append(tradeoff_table(report, question["tradeoff"]))
+    return Section("rq5", heading, tuple(words), tuple(tables), ("levers", "tradeoff"))
+
+
+def _levers_in_words(report: dict, rows: list[dict], reference: str) -> str:
+    """Say which levers help, which harm, and which cannot be told from the reference."""
+    models, said = report["models"], []
+    for metric in ("prauc", "jaccard"):
+        found: dict[str, list[str]] = {"above": [], "below": [], "unsure": []}
+        for row in rows:
+            if (row["group"], row["metric"]) == ("overall", metric):
+                found[verdict(row)].append(name_in_text(models, row["a"]))
+        beginnings = {
+            "above": "clearly better",
+            "below": "clearly worse",
+            "unsure": "not told apart (the interval holds zero)",
+        }
+        clauses = [
+            f"{beginnings[key]}: {'; '.join(names)}" for key, names in found.items() if names
+        ]
+        said.append(f"by {METRICS[metric]} overall, {'. '.join(clauses)}")
+    return f"Against {name_in_text(models, reference)}, {'. And '.join(said)}."
+
+
+def _calibration(report: dict) -> Section:
+    heading = "Calibration: does what a model says come true?"
+    names = list(report["reliability"])
+    if not names:
+        return _not_asked("calibration", heading)
+    words = (
+        "All pairs of visit and medication group fall into bins by the probability that a model "
+        "gave. On the dashed line, what was said is what came true. The calibration error is the "
+        "distance from that line, averaged over the pairs (expected calibration error): 0.03 means "
+        "three percentage points. Several seeds lie in the same bins.",
+    )
+    table = group_table(report, names, "expected_calibration_error")
+    return Section("calibration", heading, words, (table,), ("reliability",))
 
 
 def _folds(report: dict) -> Section:

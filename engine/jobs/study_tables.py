@@ -14,6 +14,9 @@ METRICS = {
 }
 GROUPS = ("overall", "first_visit", "returning", ADDED, "rare_diagnosis", "unseen_code")
 NOT_MEASURED = "not measured"
+DIGITS = {"medications": 1, "interaction_rate": 4}  # of the others 3
+MARKS = {"above": "▲", "below": "▼", "unsure": ""}
+EXCLUDES_ZERO = {"above": "yes, better", "below": "yes, worse", "unsure": "no"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def group_table(report: dict, names: list[str], metric: str) -> Table:
         [
             model_title(report, name),
             *(
-                interval_text(report["models"][name]["groups"][group][metric], metric)
+                interval_text(report["models"][name]["groups"][group].get(metric), metric)
                 for group in GROUPS
             ),
         ]
@@ -77,6 +80,31 @@ def paired_table(report: dict, paired: list[dict], metric: str) -> Table:
     return Table(f"{METRICS[metric]}, paired differences", header, rows, beside(report, names))
 
 
+def lever_table(report: dict, paired: list[dict], metric: str) -> Table:
+    """Paired differences, marked where their interval excludes zero, and the verdict overall."""
+    plain = paired_table(report, paired, metric)
+    found = [row for row in paired if row["metric"] == metric and row["group"] in GROUPS]
+    by_pair: dict[tuple[str, str], dict[str, dict]] = {}
+    for row in found:
+        by_pair.setdefault((row["a"], row["b"]), {})[row["group"]] = row
+    rows = []
+    for cells, groups in zip(plain.rows, by_pair.values(), strict=True):
+        marked = [
+            f"{cell} {MARKS[verdict(groups[group])]}".rstrip()
+            for cell, group in zip(cells[1:], GROUPS, strict=True)
+        ]
+        rows.append([cells[0], EXCLUDES_ZERO[verdict(groups["overall"])], *marked])
+    header = [plain.header[0], "Overall excludes zero", *plain.header[1:]]
+    return Table(f"{METRICS[metric]}, what each switch gives", header, rows, plain.beside)
+
+
+def verdict(row: dict) -> str:
+    """Return `above`, `below` or `unsure`: where the interval of a difference lies."""
+    if row["low"] is None:
+        return "unsure"
+    return "above" if row["low"] > 0 else "below" if row["high"] < 0 else "unsure"
+
+
 def paired_cell(row: dict) -> str:
     if row["difference"] is None:
         return NOT_MEASURED
@@ -89,6 +117,29 @@ def paired_cell(row: dict) -> str:
 def metric_cells(report: dict, name: str, group: str) -> list[str]:
     found = report["models"][name]["groups"][group]
     return [interval_text(found.get(metric), metric) for metric in METRICS]
+
+
+def tradeoff_table(report: dict, points: list[dict]) -> Table:
+    """Jaccard and PRAUC against the interaction rate of what is recommended, and of the truth."""
+    metrics = ("interaction_rate", "jaccard", "prauc", "medications")
+    rows = []
+    for point in points:
+        found = report["models"][point["model"]]["groups"]["overall"]
+        rows.append([point["title"], *(interval_text(found[metric], metric) for metric in metrics)])
+    truth = report["counts"]["overall"]
+    prescribed = [
+        number_text(truth["interaction_rate"], "interaction_rate"),
+        "",
+        "",
+        number_text(truth["medications"], "medications"),
+    ]
+    header = ["Loss on interactions", *(METRICS[metric] for metric in metrics)]
+    return Table(
+        "Interaction rate against agreement",
+        header,
+        [*rows, ["As prescribed", *prescribed]],
+        beside(report, [point["model"] for point in points]),
+    )
 
 
 def truth_cells(report: dict, group: str) -> list[str]:
@@ -116,6 +167,7 @@ def cost_cells(report: dict, name: str) -> list[str]:
         NOT_MEASURED if size is None else f"{size / 1e6:,.2f}",
         f"{latency['one_visit_ms']:,.2f}",
         f"{latency['visit_of_batch_ms']:,.3f}",
+        str(first["threads"]),
         # A teacher's part only reads what a training run made, or another part trained.
         NOT_MEASURED if name == "teacher" else f"{seconds:,.1f}",
     ]
@@ -164,7 +216,7 @@ def interval_text(value: dict | None, metric: str) -> str:
 def number_text(value: float | None, metric: str) -> str:
     if value is None:
         return NOT_MEASURED
-    return f"{value:.1f}" if metric == "medications" else f"{value:.3f}"
+    return f"{value:.{DIGITS.get(metric, 3)}f}"
 
 
 def signed_text(value: float) -> str:

@@ -8,22 +8,26 @@ import numpy as np
 import pytest
 
 from engine.cli import main
+from engine.config import save_recipe
 from engine.errors import WorkbenchError
-from engine.jobs import study as study_module
-from engine.jobs import study_models
-from engine.jobs.study import Setting, study
-from engine.jobs.study_models import BASELINES
+from engine.jobs import study_models, study_questions
+from engine.jobs.study import study
+from engine.jobs.study_baselines import BASELINES, baseline_class, fit_baseline
 from engine.jobs.study_parts import Outcome, Part, Parts, sole_study
+from engine.jobs.study_plan import Setting
 from engine.jobs.study_report import html, markdown, write
 from engine.records.cohort import Cohort
 from engine.registry import open_pair
 
 HEADINGS = [
     "In words",
+    "What the words mean",
     "RQ1: How do the models compare?",
     "RQ2: What is each piece of the method worth?",
     "RQ3: How do the weights of the losses matter?",
     "RQ4: What does each model cost?",
+    "RQ5: What do levers beyond the paper give?",
+    "Calibration: does what a model says come true?",
     "Demographic groups",
     "Figures of the literature",
     "What was not run",
@@ -39,6 +43,8 @@ def asked(tiny_cohort, tiny_pair, tmp_path_factory) -> Setting:
         tmp_path_factory.mktemp("studies") / "study",
         pair,
         seeds=2,
+        grid_seeds=1,
+        only=("rq1", "rq2", "rq3", "rq4"),
         command="python -m engine study COHORT",
         resamples=50,
         alphas=(0.0,),
@@ -82,6 +88,26 @@ def test_a_paired_difference_is_the_difference_of_the_means(report):
     )
     assert row["difference"] == pytest.approx(teacher - student)
     assert row["low"] <= row["difference"] <= row["high"]
+
+
+def test_the_calibration_is_told_and_drawn_from_every_seed(report, asked):
+    assert set(report["reliability"]) == {"teacher", "student", "student_undistilled"}
+    groups = len(asked.cohort.vocabulary.medications)
+    pairs = report["counts"]["overall"]["visits"] * groups
+    for name, bins in report["reliability"].items():
+        assert sum(each["pairs"] for each in bins) == pairs * len(report["models"][name]["runs"])
+        error = sum(each["pairs"] * abs(each["predicted"] - each["observed"]) for each in bins)
+        told = report["models"][name]["groups"]["overall"]["expected_calibration_error"]["mean"]
+        if len(report["models"][name]["runs"]) == 1:
+            assert error / pairs == pytest.approx(told)
+    assert 'id="chart-reliability"' in html(report)
+
+
+def test_gamenet_knows_which_groups_interact(asked):
+    gamenet = baseline_class(BASELINES["gamenet"])
+    visits = asked.cohort.samples("train")[:4]
+    model = fit_baseline(gamenet, visits, visits, asked.cohort.vocabulary, 0)
+    assert len(model.interactions) > 100
 
 
 def test_the_recipes_own_weights_are_not_trained_twice(report):
@@ -134,7 +160,7 @@ def test_a_study_goes_on_where_it_was_killed(asked, report, monkeypatch):
 def test_a_killed_study_keeps_its_finished_parts(tmp_path, asked, monkeypatch):
     setting = Setting(asked.cohort, asked.recipe, tmp_path / "s", asked.pair, 1, ("rq1",))
     few = ("most_frequent", "copy_previous", "nearest_neighbour", "logistic_regression")
-    monkeypatch.setattr(study_module, "BASELINES", {name: BASELINES[name] for name in few})
+    monkeypatch.setattr(study_questions, "BASELINES", {name: BASELINES[name] for name in few})
     fitted = []
 
     def fit(cls, *rest):
@@ -197,7 +223,8 @@ def test_a_study_that_cannot_be_is_refused_in_a_line(capsys, tiny_cohort, tiny_p
     command = ["study", tiny_cohort, "--output", output, "--models", tiny_pair]
     assert "--preset paper" in fails(capsys, *command, "--preset", "paper")
     assert "rq9" in fails(capsys, *command, "--only", "rq1,rq9")
-    assert "--seeds 0" in fails(capsys, *command, "--seeds", "0")
+    for option in ("--seeds", "--grid-seeds", "--workers"):
+        assert f"{option} 0" in fails(capsys, *command, option, "0")
     assert "leave one of them out" in fails(capsys, *command, "--only", "rq1", "--folds", "5")
     assert not output.exists()
     (tmp_path / "full").mkdir()
@@ -230,11 +257,29 @@ def test_a_study_without_a_question_says_not_measured(asked, tmp_path):
     text = markdown(study(setting, say=lambda text: None))
     assert "RQ2: not asked for: not measured." in text
     assert "RQ1: not asked for: not measured." in text
+    assert "RQ5: not asked for: not measured." in text
 
 
 def test_the_command_writes_the_report(capsys, asked, report, tiny_cohort, tiny_pair):
     command = ["study", tiny_cohort, "--output", asked.output, "--models", tiny_pair]
-    assert main([*map(str, command), "--seeds", "2", "--only", "rq1,rq4"]) == 0
+    assert main([*map(str, command), "--seeds", "2", "--grid-seeds", "1", "--only", "rq1,rq4"]) == 0
     printed = capsys.readouterr().out
     assert "ranks best: PRAUC" in printed
     assert Path(asked.output / "report.html").exists()
+
+
+def test_a_study_of_the_papers_cohort_prints_the_published_figures(
+    capsys, sample_tables, tiny_recipe, tmp_path
+):
+    cohort, recipe = tmp_path / "cohort", tmp_path / "recipe.yaml"
+    assert main(["ingest", "mimic-iv", str(sample_tables), str(cohort), "--preset", "paper"]) == 0
+    save_recipe(tiny_recipe, recipe)
+    command = ["study", cohort, "--output", tmp_path / "s", "--recipe", recipe]
+    options = ["--preset", "paper", "--only", "rq2", "--seeds", "1"]
+    assert main([*map(str, command), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "Published figures, from other data:" in printed
+    assert re.search(r"LEADER, student +MIMIC-III +0\.7795 +0\.5175", printed)
+    text = (tmp_path / "s" / "report.md").read_text()
+    assert "--preset paper" in text
+    assert "LEADER, student" in text

@@ -5,8 +5,8 @@ import pytest
 
 from engine.cli import main
 from engine.errors import WorkbenchError
-from engine.jobs.study import Setting
 from engine.jobs.study_folds import adapted_study, make_folds
+from engine.jobs.study_plan import Setting
 from engine.jobs.study_report import markdown
 from engine.records.cohort import Cohort
 from engine.records.ingest import ingest
