@@ -13,7 +13,6 @@ from safetensors import safe_open
 from engine.config import Recipe
 from engine.errors import WorkbenchError
 from engine.evaluation.calibration import calibrate
-from engine.files import sha256
 from engine.jobs import lessons, pipeline
 from engine.jobs.study_baselines import BASELINES, baseline_class, fit_baseline
 from engine.jobs.study_measures import Prediction
@@ -70,7 +69,8 @@ class Workshop:
         """
         teacher = self._teacher(recipe)
         if self._is_given(name):
-            teacher = sha256(self.pair.folder / ADAPTER / WEIGHTS)
+            files = self.pair.manifest["files"]
+            teacher = {name: files[name] for name in files if name.startswith(f"{ADAPTER}/")}
         settings = {
             "kind": "states",
             "cohort": self.cohort.fingerprint,
@@ -274,11 +274,15 @@ class Workshop:
             model.predict([model.prompt(visit, self.cohort.title).text for visit in some])
 
         weights = list(model.model.parameters())
+        stored = {file.name: file for file in adapter.glob("*.safetensors")}
+        beside = [file for name, file in stored.items() if name != WEIGHTS]  # a linear path
+        more = sum(_stored_numbers(file) for file in beside)
+        size = sum(weight.numel() * weight.element_size() for weight in weights)
         return Outcome(
             {
-                "parameters": sum(weight.numel() for weight in weights),
-                "trained": _stored_numbers(adapter / WEIGHTS),
-                "bytes": sum(weight.numel() * weight.element_size() for weight in weights),
+                "parameters": sum(weight.numel() for weight in weights) + more,
+                "trained": _stored_numbers(stored[WEIGHTS]) + more,
+                "bytes": size + sum(file.stat().st_size for file in beside),
                 "latency": latency(read, self.test, batch=8),
             },
             {
