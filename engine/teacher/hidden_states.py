@@ -1,33 +1,42 @@
 """The teacher's hidden states and logits, computed once and kept for the student.
 
-A cache is a folder with `states.safetensors` (`hidden` (visits, hidden_size) and `logits`
-(visits, groups), float32) and `visits.json` (patient and visit ids in row order, and the sum of
-the teacher that made them).
+A cache is a folder with `states.safetensors` (`hidden` (visits, width) and `logits` (visits,
+groups), float32) and `visits.json` (patient and visit ids in row order, and the sum of the teacher
+that made them).
+
+It is made in shards of some minutes of work beside its place. A run that was killed goes on behind
+the last whole shard and ends with the same numbers, for the batches are always the same ones.
 """
 
+import hashlib
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
 
 from engine.errors import WorkbenchError
 from engine.files import sha256, whole_folder, write_json
 from engine.prompts import Title
 from engine.records.schema import Visit
-from engine.teacher.inference import Teacher
+from engine.teacher.inference import Teacher, by_length
 
 FOLDER = "hidden_states"
+SHARDS = "hidden_states_in_progress"  # beside it, until it is whole
+SHARD_TOKENS = 2**17  # of a shard: about a minute on two processor cores, of which a kill costs one
 
 
 @dataclass(frozen=True)
 class HiddenStates:
     """Cached teacher outputs, found by visit."""
 
-    hidden: np.ndarray  # (visits, hidden_size) float32
+    hidden: np.ndarray  # (visits, width) float32
     logits: np.ndarray  # (visits, groups) float32
     rows: dict[tuple[str, str], int]
 
@@ -44,17 +53,29 @@ class HiddenStates:
 
 
 def compute(
-    teacher: Teacher, adapter: Path, visits: Sequence[Visit], title: Title, output: Path
+    teacher: Teacher,
+    adapter: Path,
+    visits: Sequence[Visit],
+    title: Title,
+    output: Path,
+    shard_tokens: int = SHARD_TOKENS,
 ) -> Path:
-    """Run the teacher over `visits` and store the cache in `output/hidden_states`."""
-    texts = [teacher.prompt(visit, title).text for visit in visits]
-    logits, hidden = teacher.predict(texts, progress="hidden states")
+    """Run the teacher over `visits` and store the cache in `output/hidden_states`.
+
+    Goes on with the shards of an earlier run on the same teacher, prompts and kind of device.
+    """
+    made_by = _teacher_sum(adapter)
+    ids = [
+        np.array(teacher.token_ids(teacher.prompt(visit, title).text), np.int32)
+        for visit in tqdm(visits, desc="prompts", unit="prompt", leave=False)
+    ]
+    logits, hidden = _by_shards(teacher, ids, output / SHARDS, shard_tokens, made_by)
     keys = [[visit.patient_id, visit.visit_id] for visit in visits]
-    index = {"teacher_sha256": _teacher_sum(adapter), "visits": keys}
     final = output / FOLDER
     with whole_folder(final) as building:
         save_file({"hidden": hidden, "logits": logits}, building / "states.safetensors")
-        write_json(building / "visits.json", index)
+        write_json(building / "visits.json", {"teacher_sha256": made_by, "visits": keys})
+    shutil.rmtree(output / SHARDS, ignore_errors=True)
     return final
 
 
@@ -76,6 +97,67 @@ def load(output: Path, adapter: Path) -> HiddenStates:
         raise WorkbenchError(f"{folder}: made by another teacher; {again}")
     rows = {tuple(key): row for row, key in enumerate(keys)}
     return HiddenStates(states["hidden"], states["logits"], rows)
+
+
+def _by_shards(
+    teacher: Teacher, ids: Sequence[np.ndarray], folder: Path, shard_tokens: int, made_by: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (logits, hidden) of all prompts; every shard is on disk before the next begins."""
+    folder.mkdir(parents=True, exist_ok=True)
+    origin = _origin(teacher, ids, shard_tokens, made_by)
+    logits, hidden = teacher.empty(len(ids))
+    with tqdm(total=len(ids), desc="hidden states", unit="prompt") as bar:
+        for number, batches in enumerate(_shards(ids, teacher.batch_tokens, shard_tokens)):
+            file = folder / f"{number:05}.safetensors"
+            rows = [row for batch in batches for row in batch]
+            kept = _read_shard(file, origin)
+            if kept:
+                logits[rows], hidden[rows] = kept["logits"], kept["hidden"]
+                bar.update(len(rows))
+                continue
+            for batch in batches:
+                logits[batch], hidden[batch] = teacher.read([ids[row] for row in batch])
+                bar.update(len(batch))
+            _write_shard(file, {"logits": logits[rows], "hidden": hidden[rows]}, origin)
+    return logits, hidden
+
+
+def _shards(ids: Sequence[np.ndarray], batch_tokens: int, shard_tokens: int) -> list:
+    """Return the batches of every shard, in the order they are run."""
+    shards, tokens = [[]], 0
+    for batch in by_length([len(row) for row in ids], batch_tokens):
+        if tokens >= shard_tokens:
+            shards.append([])
+            tokens = 0
+        shards[-1].append(batch)
+        tokens += sum(len(ids[row]) for row in batch)
+    return shards if shards[0] else []
+
+
+def _origin(
+    teacher: Teacher, ids: Sequence[np.ndarray], shard_tokens: int, made_by: str
+) -> dict[str, str]:
+    """Name all that a shard's numbers depend on, as its metadata."""
+    settings = f"{made_by} {teacher.precision} {teacher.device.type}"
+    digest = hashlib.sha256(f"{settings} {teacher.batch_tokens} {shard_tokens}".encode())
+    for row in ids:
+        digest.update(len(row).to_bytes(8) + row.tobytes())
+    return {"made_from": digest.hexdigest()}
+
+
+def _read_shard(file: Path, origin: dict[str, str]) -> dict[str, np.ndarray] | None:
+    """Return a shard that an earlier run finished, or None: there is none, or it is of others."""
+    try:
+        with safe_open(file, framework="numpy") as shard:
+            return load_file(file) if shard.metadata() == origin else None
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write_shard(file: Path, content: dict[str, np.ndarray], origin: dict[str, str]) -> None:
+    building = file.with_suffix(f".{os.getpid()}")
+    save_file(content, building, metadata=origin)
+    building.replace(file)
 
 
 def _teacher_sum(adapter: Path) -> str:

@@ -1,12 +1,22 @@
-"""Score prompts with a trained teacher."""
+"""Score prompts with a trained teacher.
 
-from collections.abc import Sequence
+    logits, hidden = teacher.predict(texts)    many prompts, in batches of similar length
+    logits, hidden = teacher.score(text)       one prompt; only what changed since the last one
+
+Only what stands for the whole prompt goes through the head. A causal model's tokens never see the
+padding behind them, so no mask is needed.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from engine.config import PromptRecipe, Recipe, TeacherRecipe
 from engine.prompts import Prompt, Title
@@ -14,10 +24,82 @@ from engine.records.schema import Visit
 from engine.teacher import model as teacher_model
 from engine.teacher import preparation
 from engine.teacher.base_model import load_tokenizer
-from engine.teacher.data import Collator, last_token, prompt_of
+from engine.teacher.data import PAD_TO, Collator, prompt_of
+from engine.teacher.prefix import PrefixCache
+
+BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}  # of one forward pass, padding included
+SHORTER = 1 / 8  # a batch holds prompts at most this much shorter than its longest
 
 
-class Teacher:
+class Reader:
+    """A classification network that scores tokenised prompts; sessions may share it."""
+
+    def __init__(
+        self, model: PreTrainedModel, pad_id: int, precision: str, device: torch.device
+    ) -> None:
+        """`precision` is "fp32" or "bf16", of the matrix products; the head's are always fp32."""
+        self.precision = precision
+        self.device = device
+        if precision == "bf16":
+            teacher_model.round_once(body_of(model))
+        self.model = model.to(device)
+        self.head = teacher_model.head_of(self.model)
+        self.batch_tokens = BATCH_TOKENS[device.type]
+        self.collator = Collator(pad_id)
+        self.prefixes = PrefixCache(body_of(self.model))
+        self._one_at_a_time = Lock()
+
+    def read(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Score one batch of prompts.
+
+        Returns:
+            logits (prompts, groups) and hidden states (prompts, width), both float32; the hidden
+            state is the last layer's vector at the last prompt token, with the mean over the
+            prompt behind it where the recipe's pooling says so.
+        """
+        batch = self.collator([{"input_ids": row} for row in ids])["input_ids"]
+        with self._reading():
+            output = body_of(self.model)(input_ids=batch.to(self.device), use_cache=False)
+            return self._answer(output.last_hidden_state, [len(row) for row in ids])
+
+    def read_one(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Score one prompt; tokens it shares with the start of a recent one are not run again.
+
+        Returns:
+            logits (groups,) and hidden state (width,), as `read` gives them: within 1e-5 in fp32;
+            in bf16 the two round differently (`PrefixCache`).
+        """
+        with self._reading():
+            states = self.prefixes.read(ids).unsqueeze(0)
+            logits, hidden = self._answer(states, [len(ids)])
+        return logits[0], hidden[0]
+
+    def empty(self, prompts: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return arrays for the logits and hidden states of so many prompts, to be filled."""
+        groups, width = self.head.linear.weight.shape
+        return np.empty((prompts, groups), np.float32), np.empty((prompts, width), np.float32)
+
+    def _answer(
+        self, states: torch.Tensor, lengths: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the head says to (prompts, length, hidden_size) states, and what it saw."""
+        last = torch.tensor(lengths, device=self.device) - 1
+        hidden = self.head.pool(states)[torch.arange(len(last), device=self.device), last]
+        logits = self.head.score(hidden)
+        return logits.float().cpu().numpy(), hidden.float().cpu().numpy()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        bf16 = self.precision == "bf16"
+        with (
+            self._one_at_a_time,
+            torch.inference_mode(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=bf16),
+        ):
+            yield
+
+
+class Teacher(Reader):
     """A trained teacher, ready to read visits."""
 
     def __init__(
@@ -29,14 +111,11 @@ class Teacher:
         prepared: Path | None = None,
     ) -> None:
         self.options = options
-        self.precision = recipe.precision
         self.tokenizer = load_tokenizer(recipe.base_model)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         pad_id = self.tokenizer.pad_token_id
         model = teacher_model.load(recipe, adapter, groups, pad_id, prepared)
-        self.model = model.to(self.device)
-        self.collator = Collator(pad_id)
-        self._one_at_a_time = Lock()  # sessions of the app share this model
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        super().__init__(model, pad_id, recipe.precision, device)
 
     @classmethod
     def of(cls, recipe: Recipe, adapter: Path, groups: int) -> "Teacher":
@@ -49,46 +128,48 @@ class Teacher:
         """Return the prompt of a visit."""
         return prompt_of(visit, title, self.tokenizer, self.options)
 
+    def token_ids(self, text: str) -> list[int]:
+        """Return a prompt as the network reads it."""
+        return self.tokenizer(text)["input_ids"]
+
+    def score(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Score one prompt as `read_one` does."""
+        return self.read_one(self.token_ids(text))
+
     def predict(
-        self, texts: Sequence[str], batch_size: int = 8, progress: str | None = None
+        self, texts: Sequence[str], progress: str | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Score prompts.
+        """Score prompts in any order; returns what `read` returns.
 
-        Args:
-            texts: prompts, in any order; they are batched by length.
-            progress: label of a progress bar, or None for silence.
-
-        Returns:
-            logits (prompts, groups) and hidden states (prompts, width), both float32; the hidden
-            state is the last layer's vector at the last prompt token, with the mean over the
-            prompt behind it where the recipe's pooling says so.
+        `progress` is the label of a progress bar, or None for silence.
         """
-        ids = [self.tokenizer(text)["input_ids"] for text in texts]
-        order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
-        logits = hidden = None
-        bar = tqdm(total=len(ids), desc=progress, unit="prompt", disable=progress is None)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = self.collator([{"input_ids": ids[row]} for row in rows])
-            batch_logits, batch_hidden = self._forward(batch)
-            if logits is None:
-                logits = np.empty((len(ids), batch_logits.shape[1]), np.float32)
-                hidden = np.empty((len(ids), batch_hidden.shape[1]), np.float32)
-            logits[rows], hidden[rows] = batch_logits, batch_hidden
-            bar.update(len(rows))
-        bar.close()
+        ids = [self.token_ids(text) for text in texts]
+        logits, hidden = self.empty(len(ids))
+        with tqdm(total=len(ids), desc=progress, unit="prompt", disable=progress is None) as bar:
+            for rows in by_length([len(row) for row in ids], self.batch_tokens):
+                logits[rows], hidden[rows] = self.read([ids[row] for row in rows])
+                bar.update(len(rows))
         return logits, hidden
 
-    @torch.inference_mode()
-    def _forward(self, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-        batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-        with (
-            self._one_at_a_time,
-            teacher_model.head_input(self.model) as seen,
-            torch.autocast(
-                self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
-            ),
-        ):
-            logits = self.model(**batch).logits
-        hidden = last_token(seen[0], batch["attention_mask"])
-        return logits.float().cpu().numpy(), hidden.float().cpu().numpy()
+
+def body_of(model: PreTrainedModel) -> nn.Module:
+    """Return the language model under a classification head."""
+    return getattr(model, model.base_model_prefix)
+
+
+def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Give the rows of `lengths` in batches of similar length, the longest first.
+
+    A batch holds at most `tokens`, padding included (or one prompt), and at most an eighth of it
+    is padding. The longest come first: what does not fit into memory fails at once.
+    """
+    batch: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if batch:
+            width = -(-lengths[batch[0]] // PAD_TO) * PAD_TO
+            if (len(batch) + 1) * width > tokens or lengths[row] < width * (1 - SHORTER) - PAD_TO:
+                yield batch
+                batch = []
+        batch.append(row)
+    if batch:
+        yield batch
