@@ -75,6 +75,7 @@ class TeacherRecipe(Section):
     load_in_4bit: bool = False  # base weights in 4 bits (NF4) while training; needs bitsandbytes
     sharding: Literal["none", "fsdp"] = "none"  # fsdp: torchrun's processes share the base weights
     pooling: Literal["last", "last_and_mean"] = "last"  # what the head sees: last token, + mean
+    linear_path: bool = False  # a logistic regression on the prompt's phrases, averaged in
     class_weighting: Literal["none", "sqrt", "balanced"] = "none"  # of rare medication groups
     label_smoothing: float = Field(0.0, ge=0, lt=1)  # targets drawn this far towards one half
     focal_gamma: float = Field(0.0, ge=0)  # above 0: what is answered well already counts less

@@ -11,6 +11,7 @@ FLOORS = {
     "engine.config": 0,
     "engine.errors": 0,
     "engine.files": 0,
+    "engine.logistic": 0,
     "engine.palette": 0,
     "engine.patient_index": 0,
     "engine.store": 0,

@@ -6,15 +6,15 @@ with, they cannot name a group outside it.
 """
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
-from scipy.special import expit, logit
+from scipy.special import expit
 from sklearn.feature_extraction import DictVectorizer
 from tqdm import tqdm
 
 from engine.errors import WorkbenchError
 from engine.evaluation.calibration import best_threshold
 from engine.evaluation.metrics import average_precision, jaccard
+from engine.logistic import fit_logistic
 from engine.records.labels import label_matrix
 from engine.records.schema import PROFILE_FIELDS, Visit, profile_value
 from engine.records.vocabulary import Vocabulary
@@ -23,8 +23,6 @@ Prediction = tuple[np.ndarray, np.ndarray]  # probability float (N, L), selected
 
 REGULARISATION = (0.01, 0.03, 0.1, 0.3, 1.0)  # C of the logistic regression, strongest first
 MINIMUM_VISITS = 2  # a feature of a single training visit says nothing about another visit
-MAX_ITERATIONS = 300
-TOLERANCE = 1e-6  # relative change of the loss; a tighter one moves PRAUC by less than 0.001
 
 
 class MostFrequent:
@@ -133,50 +131,6 @@ class LogisticRegressionBaseline:
         inputs = self._vectorizer.transform(_features(visit) for visit in visits)
         probability = _probability(inputs, self._weights)
         return probability, probability >= self.threshold
-
-
-def fit_logistic(
-    inputs: csr_matrix, targets: np.ndarray, strength: float, start: np.ndarray | None = None
-) -> np.ndarray:
-    """Return weights (F + 1, L), the last row the intercepts, of L logistic regressions.
-
-    Minimises Σ cross-entropy + |w|² / (2 C) with C = `strength` and free intercepts, as
-    scikit-learn does for one label, for all labels in one L-BFGS problem. `inputs` is sparse
-    (N, F), `targets` bool (N, L). A label that is always or never true in training gets its
-    smoothed frequency, (positives + ½) / (N + 1), and no other weight.
-    """
-    visits, features = inputs.shape
-    frequency = (targets.sum(axis=0) + 0.5) / (visits + 1)
-    weights = np.zeros((features + 1, targets.shape[1]))
-    weights[-1] = logit(frequency)
-    varies = targets.any(axis=0) & ~targets.all(axis=0)
-    if not varies.any():
-        return weights
-
-    known = targets[:, varies].astype(float)
-    shape = (features + 1, known.shape[1])
-    transposed = inputs.T.tocsr()
-
-    def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        current = flat.reshape(shape)
-        logits = inputs @ current[:-1] + current[-1]
-        loss = (np.logaddexp(0, logits) - known * logits).sum()
-        penalty = (current[:-1] ** 2).sum() / (2 * strength)
-        error = expit(logits) - known
-        gradient = np.vstack([transposed @ error + current[:-1] / strength, error.sum(axis=0)])
-        # Per visit, so that stopping means the same for every cohort size.
-        return (loss + penalty) / visits, gradient.ravel() / visits
-
-    first = weights if start is None else start
-    found = minimize(
-        loss_and_gradient,
-        first[:, varies].ravel(),
-        method="L-BFGS-B",
-        jac=True,
-        options={"maxiter": MAX_ITERATIONS, "gtol": 1e-4, "ftol": TOLERANCE},
-    )
-    weights[:, varies] = found.x.reshape(shape)
-    return weights
 
 
 def _probability(inputs: csr_matrix, weights: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ from engine.student import adaptation as student_adaptation
 from engine.student import inference as student_inference
 from engine.teacher import adaptation as teacher_adaptation
 from engine.teacher.inference import Teacher
+from engine.teacher.linear_path import as_text, together
 from engine.teacher.model import WEIGHTS, head_of
 
 VALIDATION_SHARE = 5  # one in so many tuning patients validates
@@ -197,8 +198,15 @@ class Clinic:
 
         return self.part(f"student_adapted.fold-{fold.number}", compute, rows=vars(fold))
 
+    @cached_property
+    def prompts(self) -> list[str]:
+        """What the teacher's linear path reads of every visit."""
+        teacher, title = self.teacher, self.setting.cohort.title
+        texts = [teacher.prompt(visit, title).text for visit in self.visits]
+        return as_text(teacher.tokenizer, [teacher.token_ids(text) for text in texts])
+
     def adapted_teacher(self, fold: Fold, shipped: Part, parts: Parts) -> Part:
-        """The teacher with its head tuned on a fold."""
+        """The teacher with its head, and its linear path where it has one, tuned on a fold."""
 
         def compute() -> Outcome:
             known = parts.get(shipped).arrays["hidden"]
@@ -214,12 +222,21 @@ class Clinic:
                 pipeline.score_logits,
                 self.setting.recipe.seed,
             )
-            calibration = self.calibrated(
-                teacher_adaptation.logits(head, validation), fold.validation
-            )
-            return predicted(teacher_adaptation.logits(head, test), calibration)
+            path = self.teacher.linear_path
+            if path:
+                path = path.adapted(self._read(fold.training), self.truth[fold.training])
+
+            def logits(hidden: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+                said = teacher_adaptation.logits(head, hidden)
+                return together(said, path.logits(self._read(rows))) if path else said
+
+            calibration = self.calibrated(logits(validation, fold.validation), fold.validation)
+            return predicted(logits(test, fold.test), calibration)
 
         return self.part(f"teacher_adapted.fold-{fold.number}", compute, rows=vars(fold))
+
+    def _read(self, rows: Sequence[int]) -> list[str]:
+        return [self.prompts[row] for row in rows]
 
     def baseline(self, name: str, fold: Fold) -> Part:
         """A baseline, fitted on a fold."""

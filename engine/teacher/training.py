@@ -24,6 +24,8 @@ from engine.files import whole_folder
 from engine.teacher import distributed, lower_layers, preparation
 from engine.teacher import model as teacher_model
 from engine.teacher.data import Collator, Examples, last_token
+from engine.teacher.linear_path import FILE as LINEAR_PATH
+from engine.teacher.linear_path import LinearPath, as_text
 from engine.teacher.trainer import (
     BeforeFirstStep,
     JsonLines,
@@ -46,7 +48,7 @@ def train(
     output: Path,
     resume: bool = False,
 ) -> Path:
-    """Train a teacher and return `output/teacher`, which holds the best adapter and head.
+    """Train a teacher and return `output/teacher`: the best adapter and head, and a linear path.
 
     Args:
         score: metrics on validation; must name `prauc`, by which the best checkpoint is kept.
@@ -87,7 +89,18 @@ def train(
         trainer.add_callback(BeforeFirstStep(lambda: fit(trainer.model_wrapped)))
     trainer.train(resume_from_checkpoint=checkpoint)
     best = Path(trainer.state.best_model_checkpoint)
-    return distributed.first_only(lambda: _keep(best, output))
+    path = linear_path_of(recipe, tokenizer, training) if distributed.is_first() else None
+    return distributed.first_only(lambda: _keep(best, path, output))
+
+
+def linear_path_of(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, training: Examples
+) -> LinearPath | None:
+    """Fit the path that a recipe asks for beside the language model, or none."""
+    if not recipe.teacher.linear_path:
+        return None
+    prompts = as_text(tokenizer, training.input_ids)
+    return LinearPath.fit(prompts, training.labels.numpy())
 
 
 def _is_rounded_by_autocast(teacher: TeacherRecipe) -> bool:
@@ -176,11 +189,13 @@ def _fit_head(network: nn.Module, recipe: Recipe, training: Examples, collator: 
         teacher_model.head_of(network).fit(torch.cat(hidden).clone())
 
 
-def _keep(best: Path, output: Path) -> Path:
-    """Copy adapter and head of the best checkpoint to where the next stage looks for them."""
+def _keep(best: Path, path: LinearPath | None, output: Path) -> Path:
+    """Put the best checkpoint's adapter and head, and the path, where the next stage looks."""
     final = output / "teacher"
     with whole_folder(final) as building:
         for name in (teacher_model.WEIGHTS, teacher_model.CONFIGURATION):
             shutil.copy(best / name, building / name)
+        if path:
+            path.save(building / LINEAR_PATH)
     shutil.rmtree(output / LOWER_LAYERS, ignore_errors=True)
     return final
