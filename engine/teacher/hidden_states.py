@@ -26,6 +26,7 @@ from engine.files import sha256, whole_folder, write_json
 from engine.prompts import Title
 from engine.records.schema import Visit
 from engine.teacher.inference import Teacher, by_length
+from engine.teacher.linear_path import FILE as LINEAR_PATH
 
 FOLDER = "hidden_states"
 SHARDS = "hidden_states_in_progress"  # beside it, until it is whole
@@ -162,7 +163,10 @@ def _write_shard(file: Path, content: dict[str, np.ndarray], origin: dict[str, s
 
 def _teacher_sum(adapter: Path) -> str:
     try:
-        return sha256(adapter / "adapter_model.safetensors")
+        sums = [sha256(adapter / "adapter_model.safetensors")]
+        if (adapter / LINEAR_PATH).exists():
+            sums.append(sha256(adapter / LINEAR_PATH))
+        return "+".join(sums)
     except OSError:
         raise WorkbenchError(
             f"{adapter}: no trained teacher there; run `train teacher` first"

@@ -25,6 +25,8 @@ from engine.teacher import model as teacher_model
 from engine.teacher import preparation
 from engine.teacher.base_model import load_tokenizer
 from engine.teacher.data import PAD_TO, Collator, prompt_of
+from engine.teacher.linear_path import FILE as LINEAR_PATH
+from engine.teacher.linear_path import LinearPath, as_text, together
 from engine.teacher.prefix import PrefixCache
 
 BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}  # of one forward pass, padding included
@@ -116,6 +118,9 @@ class Teacher(Reader):
         model = teacher_model.load(recipe, adapter, groups, pad_id, prepared)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         super().__init__(model, pad_id, recipe.precision, device)
+        self.linear_path = None
+        if recipe.linear_path:
+            self.linear_path = LinearPath.load(adapter / LINEAR_PATH, groups)
 
     @classmethod
     def of(cls, recipe: Recipe, adapter: Path, groups: int) -> "Teacher":
@@ -123,6 +128,21 @@ class Teacher(Reader):
         options = recipe.teacher
         prepared = adapter.parent / preparation.FOLDER if options.preparation else None
         return cls(options, adapter, groups, recipe.prompt, prepared)
+
+    def read(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Score one batch of prompts; with a linear path, logits are its and the network's mean."""
+        logits, hidden = super().read(ids)
+        return self._with_linear_path(logits, ids), hidden
+
+    def read_one(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Score one prompt as `read` does; what it shares with recent ones is not run again."""
+        logits, hidden = super().read_one(ids)
+        return self._with_linear_path(logits[None], [ids])[0], hidden
+
+    def _with_linear_path(self, logits: np.ndarray, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        if self.linear_path is None:
+            return logits
+        return together(logits, self.linear_path.logits(as_text(self.tokenizer, ids)))
 
     def prompt(self, visit: Visit, title: Title) -> Prompt:
         """Return the prompt of a visit."""
