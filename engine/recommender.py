@@ -1,18 +1,25 @@
 """One visit in, one side-by-side recommendation out: the facade that app and commands use.
 
-recommender = Recommender.load(champion_folder())
-recommendation = recommender.recommend(cohort, cohort.visit("10000032"))
+    recommender = Recommender.load(champion_folder())
+    recommendation = recommender.recommend(cohort, cohort.visit("10000032"))
+
+The student answers in milliseconds, the teacher in about a second. Who does not want to wait asks
+one after the other, from any thread, and combines what there is:
+
+    student = recommender.ask(cohort, visit, "student")
+    recommender.combine(visit, [student])
+    recommender.combine(visit, [student, recommender.ask(cohort, visit, "teacher")])
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from threading import RLock
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from engine.prompts import Prompt
 from engine.records.cohort import Cohort
@@ -20,11 +27,14 @@ from engine.records.schema import Visit
 from engine.registry import ADAPTER, STUDENT, UNDISTILLED, Pair, open_pair
 from engine.student import inference as student_inference
 from engine.student.model import Student
-from engine.teacher.base_model import load_tokenizer
-from engine.teacher.data import prompt_of
-from engine.teacher.inference import Teacher
 from engine.terminology import atc
 
+if TYPE_CHECKING:  # transformers takes seconds to import, and the student does without
+    from transformers import PreTrainedTokenizerBase
+
+    from engine.teacher.inference import Teacher
+
+Model = Literal["teacher", "student"]
 Choice = Literal["both", "teacher", "student"]
 Status = Literal["new", "continued", "stopped"]
 
@@ -54,6 +64,18 @@ class PredictionSet:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What one model says of one visit."""
+
+    model: Model
+    patient_id: str
+    visit_id: str
+    logits: np.ndarray  # (groups,) float32
+    latency_ms: float
+    omitted: tuple[str, ...] = ()  # what the prompt budget left out of the teacher's sight
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """What the models say for one visit; rows by falling teacher, then student probability."""
 
@@ -74,7 +96,10 @@ class Recommendation:
 
 
 class Recommender:
-    """A pair of models behind one question; the teacher is loaded when it is first asked."""
+    """A pair of models behind one question; threads may share it.
+
+    Tokenizer, teacher and student are each loaded when they are first needed, by one thread.
+    """
 
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
@@ -83,54 +108,87 @@ class Recommender:
         self.thresholds = {
             model: pair.calibration[model].threshold for model in ("teacher", "student")
         }
+        self._loaded: dict[str, object] = {}
+        self._locks = {part: RLock() for part in ("tokenizer", "teacher", "student")}
 
     @classmethod
     def load(cls, folder: Path) -> "Recommender":
         """Open a pair after checking its SHA-256 sums; WorkbenchError names what is wrong."""
         return cls(open_pair(folder))
 
-    @cached_property
-    def teacher(self) -> Teacher:
+    @property
+    def teacher(self) -> "Teacher":
         """The teacher, loaded from base model and adapter."""
+        from engine.teacher.inference import Teacher
+
         groups = len(self.vocabulary.medications)
-        return Teacher.of(self.pair.recipe, self.pair.folder / ADAPTER, groups)
+        return self._once(
+            "teacher",
+            lambda: Teacher.of(self.pair.recipe, self.pair.folder / ADAPTER, groups),
+        )
 
-    @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    @property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The teacher's tokenizer: enough to read a prompt, without the weights."""
-        return load_tokenizer(self.pair.recipe.teacher.base_model)
+        from engine.teacher.base_model import load_tokenizer
 
-    @cached_property
+        return self._once("tokenizer", lambda: load_tokenizer(self.pair.recipe.teacher.base_model))
+
+    @property
     def student(self) -> Student:
         """The distilled student."""
-        return self._student(STUDENT)
+        return self._once("student", lambda: self._student(STUDENT))
+
+    def warm_up(self, model: Model) -> None:
+        """Load a model and let it answer once, because PyTorch's first call is slow."""
+        if model == "student":
+            self.student_logits([_ANY_VISIT])
+        else:
+            _ = self.tokenizer
+            self.teacher.predict(["No diagnoses."])
 
     def prompt(self, cohort: Cohort, visit: Visit) -> Prompt:
         """Return the prompt of a visit, exactly as the teacher reads it; loads no weights."""
+        from engine.teacher.data import prompt_of
+
         return prompt_of(visit, cohort.title, self.tokenizer, self.pair.recipe.prompt)
 
     def recommend(self, cohort: Cohort, visit: Visit, model: Choice = "both") -> Recommendation:
-        """Score a visit with one model or both.
+        """Score a visit with one model or both."""
+        models: tuple[Model, ...] = ("student", "teacher") if model == "both" else (model,)
+        return self.combine(visit, [self.ask(cohort, visit, name) for name in models])
+
+    def ask(self, cohort: Cohort, visit: Visit, model: Model) -> Answer:
+        """Score a visit with one model; loading it is not part of the latency."""
+        omitted: tuple[str, ...] = ()
+        if model == "student":
+            if "student" not in self._loaded:
+                self.warm_up("student")
+            start = time.perf_counter()
+            logits = self.student_logits([visit])[0]
+        else:
+            _ = self.tokenizer, self.teacher
+            start = time.perf_counter()
+            prompt = self.prompt(cohort, visit)
+            logits = self.teacher.predict([prompt.text])[0][0]
+            omitted = prompt.omitted
+        latency = _milliseconds_since(start)
+        return Answer(model, visit.patient_id, visit.visit_id, logits, latency, omitted)
+
+    def combine(self, visit: Visit, answers: Sequence[Answer]) -> Recommendation:
+        """Return what the models that have answered say together.
 
         A row stands for every group that reaches either model's threshold and for every group of
         the latest earlier visit with medications on record.
+
+        Raises:
+            ValueError: when an answer is about another visit; it is never shown as this one's.
         """
-        logits: dict[str, np.ndarray] = {}
-        latency: dict[str, float | None] = {"teacher": None, "student": None}
-        omitted: tuple[str, ...] = ()
-        if model != "teacher":
-            if "student" not in vars(self):
-                self.student_logits([visit])  # loads, and PyTorch's first call is slow
-            start = time.perf_counter()
-            logits["student"] = self.student_logits([visit])[0]
-            latency["student"] = _milliseconds_since(start)
-        if model != "student":
-            _ = self.tokenizer, self.teacher  # loading is not part of the latency
-            start = time.perf_counter()
-            prompt = self.prompt(cohort, visit)
-            logits["teacher"] = self.teacher.predict([prompt.text])[0][0]
-            latency["teacher"] = _milliseconds_since(start)
-            omitted = prompt.omitted
+        for answer in answers:
+            if (answer.patient_id, answer.visit_id) != (visit.patient_id, visit.visit_id):
+                raise ValueError(f"the {answer.model}'s answer is about another visit")
+        logits = {answer.model: answer.logits for answer in answers}
+        latency = {"teacher": None, "student": None}
         probability = {
             name: self.pair.calibration[name].probability(values) for name, values in logits.items()
         }
@@ -140,8 +198,8 @@ class Recommender:
             self.versions,
             self.thresholds,
             self._rows(visit, probability),
-            omitted,
-            latency,
+            tuple(line for answer in answers for line in answer.omitted),
+            latency | {answer.model: answer.latency_ms for answer in answers},
             self._prediction_sets(logits),
         )
 
@@ -152,8 +210,9 @@ class Recommender:
 
     def student_logits(self, visits: Sequence[Visit], distilled: bool = True) -> np.ndarray:
         """Return (visits, groups) logits of the student: what rankings and sets go by."""
-        student = self.student if distilled else self._student(UNDISTILLED)
-        return student_inference.predict(student, visits, self.vocabulary, self.pair.recipe)
+        with self._locks["student"]:
+            student = self.student if distilled else self._student(UNDISTILLED)
+            return student_inference.predict(student, visits, self.vocabulary, self.pair.recipe)
 
     def teacher_probabilities(self, cohort: Cohort, visits: Sequence[Visit]) -> np.ndarray:
         """Return (visits, groups) calibrated probabilities of the teacher, with a progress bar."""
@@ -163,6 +222,13 @@ class Recommender:
         """Return (visits, groups) logits of the teacher, with a progress bar."""
         texts = [self.prompt(cohort, visit).text for visit in visits]
         return self.teacher.predict(texts, progress="teacher")[0]
+
+    def _once(self, part: str, load: Callable):
+        """Return a part; the first thread that asks loads it while others wait."""
+        with self._locks[part]:
+            if part not in self._loaded:
+                self._loaded[part] = load()
+            return self._loaded[part]
 
     def _student(self, file: str) -> Student:
         return student_inference.load(self.pair.folder / file, self.vocabulary, self.pair.recipe)
@@ -208,6 +274,26 @@ class Recommender:
             )
         rows.sort(key=lambda row: (-(row.teacher or 0.0), -(row.student or 0.0), row.atc))
         return tuple(rows)
+
+
+_ANY_VISIT = Visit(
+    patient_id="",
+    visit_id="",
+    admit_time=datetime(2000, 1, 1),
+    discharge_time=None,
+    age=None,
+    sex=None,
+    insurance=None,
+    language=None,
+    marital_status=None,
+    race=None,
+    religion=None,
+    admission_type=None,
+    diagnoses=("10:I10",),
+    procedures=(),
+    medications=(),
+    drugs=(),
+)
 
 
 def _milliseconds_since(start: float) -> float:

@@ -3,14 +3,19 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
+from engine.errors import WorkbenchError
 from engine.evaluation.conformal import SetRule
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
+from engine.teacher import base_model
+from engine.teacher.inference import Teacher
 from tests.visits import make_visit
 
 KEYS = {
@@ -79,6 +84,64 @@ def test_one_model_alone_leaves_the_other_unasked(recommender, cohort, returning
     recommendation = recommender.recommend(cohort, returning, model="student")
     assert recommendation.latency_ms["teacher"] is None
     assert all(row.teacher is None for row in recommendation.rows)
+
+
+def test_the_student_first_and_the_teacher_later_say_the_same_as_both(
+    recommender, cohort, returning
+):
+    student = recommender.ask(cohort, returning, "student")
+    first = recommender.combine(returning, [student])
+    assert all(row.teacher is None for row in first.rows)
+    assert first.latency_ms == {"teacher": None, "student": student.latency_ms}
+
+    teacher = recommender.ask(cohort, returning, "teacher")
+    both = recommender.combine(returning, [student, teacher])
+    expected = recommender.recommend(cohort, returning)
+    assert both.rows == expected.rows
+    assert both.omitted == expected.omitted
+    assert both.latency_ms["teacher"] > 0
+
+
+def test_an_answer_about_another_visit_is_never_shown(recommender, cohort, returning):
+    other = cohort.visits(returning.patient_id)[0]
+    answer = recommender.ask(cohort, other, "student")
+    with pytest.raises(ValueError, match="another visit"):
+        recommender.combine(returning, [answer])
+
+
+def test_threads_that_ask_at_the_same_moment_load_each_model_once(
+    tiny_pair, cohort, returning, monkeypatch
+):
+    loaded = []
+    for owner, name in ((Teacher, "of"), (base_model, "load_tokenizer")):
+        load = getattr(owner, name)
+        monkeypatch.setattr(
+            owner, name, lambda *a, load=load, name=name: loaded.append(name) or load(*a)
+        )
+    shared = Recommender.load(tiny_pair)
+    together = Barrier(4)
+
+    def ask(model):
+        together.wait(timeout=60)
+        return shared.ask(cohort, returning, model)
+
+    with ThreadPoolExecutor(4) as sessions:
+        answers = list(sessions.map(ask, ["teacher", "teacher", "student", "student"]))
+    assert sorted(loaded) == ["load_tokenizer", "of"]
+    assert (answers[0].logits == answers[1].logits).all()
+    assert (answers[2].logits == answers[3].logits).all()
+
+
+def test_what_could_not_be_loaded_is_tried_again(tiny_pair, cohort, returning, monkeypatch):
+    def missing(*_):
+        raise WorkbenchError("the base model is not there yet")
+
+    fresh = Recommender.load(tiny_pair)
+    with monkeypatch.context() as broken:
+        broken.setattr(base_model, "load_tokenizer", missing)
+        with pytest.raises(WorkbenchError, match="not there yet"):
+            fresh.ask(cohort, returning, "teacher")
+    assert fresh.ask(cohort, returning, "teacher").model == "teacher"
 
 
 def test_a_group_the_models_lack_is_shown_when_the_patient_had_it(recommender, cohort):
