@@ -18,9 +18,10 @@ from engine.config import Recipe
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
-from engine.student.inference import predict
+from engine.student.inference import logits_of, ready
 from engine.student.model import Student
-from engine.student.tensors import collate, encode
+from engine.student.optimizer import optimizer_for
+from engine.student.packed import pack
 
 SLOWER = 0.5  # of the recipe's learning rate
 EPOCHS = 40
@@ -40,33 +41,29 @@ def adapt(
 ) -> Student:
     """Return a tuned copy of `student`; `score` must name `prauc`. Changes neither argument."""
     torch.manual_seed(seed)
-    student = copy.deepcopy(student)
-    groups, options = len(vocabulary.medications), recipe.student
-    encoded = [
-        encode(visit, vocabulary, options.max_history, recipe.prompt.profile, student.categories)
-        for visit in training
-    ]
-    optimizer = torch.optim.AdamW(
-        student.parameters(),
-        lr=SLOWER * options.learning_rate,
-        weight_decay=options.weight_decay,
-    )
+    student = copy.deepcopy(student).train()
+    reading = vocabulary, recipe.student.max_history, recipe.prompt.profile, student.categories
+    packed, held_out = pack(training, *reading), pack(validation, *reading)
+    optimizer = optimizer_for(student, recipe.student, SLOWER)
     labels = label_matrix(validation, vocabulary)[0]
-    best = score(predict(student, validation, vocabulary, recipe), labels)["prauc"]
+    best = score(logits_of(student, held_out), labels)["prauc"]
     state, waited = copy.deepcopy(student.state_dict()), 0
     for _ in tqdm(range(EPOCHS), desc="student adapts", unit="epoch", leave=False):
         student.train()
-        for rows in torch.randperm(len(encoded)).split(BATCH_SIZE):
-            batch = collate([encoded[row] for row in rows.tolist()], groups)
-            loss = functional.binary_cross_entropy_with_logits(student(batch).logits, batch.labels)
-            optimizer.zero_grad(set_to_none=True)
+        for rows in torch.randperm(len(packed)).split(BATCH_SIZE):
+            batch = packed.select(rows)
+            logits = student(batch).logits
+            loss = functional.binary_cross_entropy_with_logits(
+                logits, batch.labels(logits.shape[1])
+            )
+            optimizer.zero_grad(set_to_none=False)
             loss.backward()
             optimizer.step()
-        reached = score(predict(student, validation, vocabulary, recipe), labels)["prauc"]
+        reached = score(logits_of(student, held_out), labels)["prauc"]
         waited += 1
         if reached > best:
             best, state, waited = reached, copy.deepcopy(student.state_dict()), 0
         if waited >= PATIENCE:
             break
     student.load_state_dict(state)
-    return student.eval()
+    return ready(student)

@@ -40,7 +40,8 @@ class CachedTargets:
 
     def of(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Targets`."""
-        return self._hidden[list(rows)], self._logits[list(rows)]
+        chosen = torch.as_tensor(rows)
+        return self._hidden[chosen], self._logits[chosen]
 
 
 class OnlineTargets:

@@ -14,7 +14,8 @@ from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
 from engine.student.categories import Categories
 from engine.student.model import Student
-from engine.student.tensors import collate, encode
+from engine.student.packed import Packed, pack
+from engine.student.tables import Tables
 
 
 def predict(
@@ -25,25 +26,36 @@ def predict(
     batch_size: int = 256,
 ) -> np.ndarray:
     """Return (visits, groups) float32 logits, in the order of `visits`."""
+    packed = pack(
+        visits,
+        vocabulary,
+        recipe.student.max_history,
+        recipe.prompt.profile,
+        student.categories,
+    )
+    return logits_of(student, packed, batch_size)
+
+
+def logits_of(student: Student, packed: Packed, batch_size: int = 256) -> np.ndarray:
+    """Return (visits, groups) float32 logits of visits that are laid out already."""
     student.eval()
     device = student.score.weight.device
-    groups = len(vocabulary.medications)
-    logits = np.empty((len(visits), groups), np.float32)
+    logits = np.empty((len(packed), student.score.out_features), np.float32)
     with torch.inference_mode():
-        for start in range(0, len(visits), batch_size):
-            encoded = [
-                encode(
-                    visit,
-                    vocabulary,
-                    recipe.student.max_history,
-                    recipe.prompt.profile,
-                    student.categories,
-                )
-                for visit in visits[start : start + batch_size]
-            ]
-            output = student(collate(encoded, groups).to(device))
-            logits[start : start + len(encoded)] = output.logits.cpu().numpy()
+        for start in range(0, len(packed), batch_size):
+            end = min(start + batch_size, len(packed))
+            whole = end - start == len(packed)
+            batch = packed if whole else packed.select(torch.arange(start, end))
+            batch = batch.to(device)
+            answer = student.tables.logits(batch) if student.tables else student(batch).logits
+            logits[start:end] = answer.cpu().numpy()
     return logits
+
+
+def ready(student: Student) -> Student:
+    """Work out the tables that make answers fast; more training makes them void."""
+    student.tables = Tables.of(student.eval())
+    return student
 
 
 def save(student: Student, path: Path) -> None:
@@ -66,4 +78,4 @@ def load(path: Path, vocabulary: Vocabulary, recipe: Recipe) -> Student:
         raise WorkbenchError(
             f"{path}: not the student of this pair ({reason}); restore the pair's folder"
         ) from None
-    return student.eval()
+    return ready(student)

@@ -5,10 +5,21 @@ pair says it outright, and what stays for the transformer is what codes mean tog
 wide part of a wide-and-deep model (Cheng et al. 2016, arXiv 1606.07792, section 3.1).
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import nn
+from torch.nn import functional
 
-from engine.student.tensors import PAD, Batch
+from engine.student.packed import Packed, Sets
+
+
+class Rows(NamedTuple):
+    """Rows of a batch, and the visit that each belongs to; both (rows,) int64."""
+
+    numbers: torch.Tensor
+    owner: torch.Tensor
 
 
 class LinearPath(nn.Module):
@@ -28,42 +39,52 @@ class LinearPath(nn.Module):
         for weights in self.parameters():
             nn.init.zeros_(weights)
 
-    def forward(self, batch: Batch) -> torch.Tensor:
+    def forward(self, batch: Packed) -> torch.Tensor:
         """Return (visits, groups) to add to the logits; a code counts once a visit or history."""
-        present, past = batch.visit_rows[:, -1:], batch.visit_rows[:, :-1]
-        logits = self.diagnoses(_codes_of(batch.diagnoses, present))
-        logits = logits + self.procedures(_codes_of(batch.procedures, present))
-        logits = logits + self.past_diagnoses(_codes_of(batch.diagnoses, past))
-        logits = logits + self.ever(_codes_of(batch.medications, past))
-        logits = logits + self.previous(
-            _codes_of(batch.medications, _latest_given(batch.medications, past))
-        )
-        for field, weights in enumerate(self.profile):
-            logits = logits + weights(batch.profile[:, field])
-        return logits
+        visits, owner = len(batch), batch.rows.owner
+        present = Rows(batch.present, torch.arange(visits, device=owner.device))
+        earlier = (batch.ago > 0).nonzero().squeeze(1)
+        past = Rows(earlier, owner[earlier])
+        latest = _latest_given(batch.medications, past, visits)
+        logits = _sum(self.diagnoses, batch.diagnoses, present, visits)
+        logits = logits + _sum(self.procedures, batch.procedures, present, visits)
+        logits = logits + _sum(self.past_diagnoses, batch.diagnoses, past, visits)
+        logits = logits + _sum(self.ever, batch.medications, past, visits)
+        logits = logits + _sum(self.previous, batch.medications, latest, visits)
+        return logits + sum_of_fields(self.profile, batch.profile)
+
+
+def sum_of_fields(embeddings: Sequence[nn.Embedding], values: torch.Tensor) -> torch.Tensor | float:
+    """Add up the embeddings of (visits, fields) values: one table for each field; 0 for none."""
+    if not len(embeddings):
+        return 0.0
+    sizes = torch.tensor([0, *(table.num_embeddings for table in embeddings)])
+    shift = sizes.cumsum(0)[:-1].to(values.device)
+    table = torch.cat([table.weight for table in embeddings])
+    return functional.embedding_bag(values + shift, table, mode="sum")
 
 
 def _weights(entries: int, groups: int) -> nn.EmbeddingBag:
-    """One row for each entry, after row 0, which stands for padding and is never added."""
-    return nn.EmbeddingBag(entries + 1, groups, mode="sum", padding_idx=0)
+    """One row for each entry, after row 0, which nothing reads (it stood for padding once).
 
-
-def _codes_of(sets: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Gather the distinct codes of each visit's `rows`, as indices of `_weights`.
-
-    `sets` is (rows, longest set) and `rows` (visits, k), both padded with `PAD`; the result is
-    (visits, 1 + k * longest set), padded with 0.
+    Gradients are sparse: a batch has a few hundred codes of many thousand.
     """
-    codes = sets[rows.clamp_min(0)].masked_fill((rows == PAD).unsqueeze(-1), PAD).flatten(1)
-    codes = nn.functional.pad(codes, (1, 0), value=PAD)  # a first visit has no earlier rows
-    codes = codes.sort(dim=1).values
-    repeated = codes[:, 1:] == codes[:, :-1]
-    codes[:, 1:] = codes[:, 1:].masked_fill(repeated, PAD)
-    return codes + 1
+    return nn.EmbeddingBag(entries + 1, groups, mode="sum", sparse=True)
 
 
-def _latest_given(medications: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
-    """Pick (visits, 1) rows: the latest of (visits, k) past ones with any medication, or `PAD`."""
-    given = (medications != PAD).any(dim=1)[past.clamp_min(0)] & (past != PAD)
-    rows = past.masked_fill(~given, PAD)  # rows are numbered in the order of time
-    return nn.functional.pad(rows, (1, 0), value=PAD).amax(dim=1, keepdim=True)
+def _sum(weights: nn.EmbeddingBag, sets: Sets, rows: Rows, visits: int) -> torch.Tensor:
+    """Return (visits, groups): the sum over the distinct codes of each visit's `rows`."""
+    chosen = sets.select(rows.numbers)
+    pairs = torch.unique(rows.owner[chosen.owner] * weights.num_embeddings + chosen.entries)
+    owner, codes = pairs // weights.num_embeddings, pairs % weights.num_embeddings
+    starts = torch.searchsorted(owner, torch.arange(visits, device=owner.device))
+    return weights(codes + 1, starts)
+
+
+def _latest_given(medications: Sets, past: Rows, visits: int) -> Rows:
+    """Pick, for each visit, the latest of its past rows with any medication, where there is one."""
+    given = medications.offsets.diff()[past.numbers] > 0
+    latest = torch.full((visits,), -1, device=past.owner.device)
+    latest = latest.scatter_reduce(0, past.owner[given], past.numbers[given], "amax")
+    owner = (latest >= 0).nonzero().squeeze(1)  # rows are numbered in the order of time
+    return Rows(latest[owner], owner)

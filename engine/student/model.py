@@ -14,9 +14,10 @@ from torch import nn
 
 from engine.config import Recipe, StudentRecipe
 from engine.records.vocabulary import Vocabulary
+from engine.student.attention import ReadingEncoder
 from engine.student.categories import Categories
-from engine.student.linear_path import LinearPath
-from engine.student.tensors import PAD, Batch
+from engine.student.linear_path import LinearPath, sum_of_fields
+from engine.student.packed import Packed, Sets
 
 
 class Output(NamedTuple):
@@ -37,16 +38,15 @@ class SetEncoder(nn.Module):
         self.embedding = nn.Embedding(codes, size)
         nn.init.normal_(self.embedding.weight, std=size**-0.5)
         self.start = nn.Parameter(torch.zeros(size))  # gathers the set; all there is when empty
-        self.encoder = _transformer(recipe)
+        self.encoder = ReadingEncoder(recipe)
 
-    def forward(self, sets: torch.Tensor) -> torch.Tensor:
-        """Map (rows, longest set) indices, padded with `PAD`, to (rows, hidden_size)."""
-        absent = sets == PAD
-        codes = self.embedding(sets.clamp_min(0))
-        start = self.start.expand(len(sets), 1, -1)
-        sequence = torch.cat([start, codes], dim=1)
-        absent = nn.functional.pad(absent, (1, 0), value=False)
-        return self.encoder(sequence, src_key_padding_mask=absent)[:, 0]
+    def forward(self, sets: Sets) -> torch.Tensor:
+        """Map sets of codes to (sets, hidden_size)."""
+        codes, places = self.embedding.weight, sets.entries
+        if len(places) < len(codes):  # else a code of the table is read more often than once
+            codes, places = self.embedding(places), torch.arange(len(places), device=places.device)
+        start = self.start.expand(len(sets), -1)
+        return self.encoder.read_sets(start, codes, places, sets.owner)
 
 
 class Student(nn.Module):
@@ -74,6 +74,7 @@ class Student(nn.Module):
         super().__init__()
         size = recipe.hidden_size
         self.categories = categories
+        self.tables = None  # for fast answers, once `inference.ready` has worked them out
         diagnoses += 1 + (len(categories.diagnoses) if categories else 0)
         procedures += 1 + (len(categories.procedures) if categories else 0)
         self.diagnosis_encoder = SetEncoder(diagnoses, recipe)
@@ -84,7 +85,7 @@ class Student(nn.Module):
         # Its own layer: the profile speaks the language of encoded medications, not of the head.
         self.profile_head = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size))
         self.recency = nn.Embedding(recipe.max_history + 1, size)
-        self.visit_encoder = _transformer(recipe)
+        self.visit_encoder = ReadingEncoder(recipe)
         self.features = nn.Sequential(
             nn.Linear(3 * size, 2 * size), nn.GELU(), nn.Dropout(recipe.dropout)
         )
@@ -114,48 +115,59 @@ class Student(nn.Module):
             categories,
         )
 
+    def train(self, mode: bool = True) -> "Student":
+        """Switch dropout on or off; what was worked out from the weights is void once on."""
+        if mode:
+            self.tables = None
+        return super().train(mode)
+
+    def load_state_dict(self, *arguments, **options):
+        """Take other weights, as `nn.Module` does."""
+        self.tables = None
+        return super().load_state_dict(*arguments, **options)
+
     def start_at(self, labels: torch.Tensor) -> None:
         """Set the head's bias to each group's log-odds in (visits, groups) training labels."""
         given = labels.sum(dim=0)
         with torch.no_grad():
             self.score.bias.copy_(torch.log((given + 0.5) / (len(labels) - given + 0.5)))
 
-    def forward(self, batch: Batch) -> Output:
+    def forward(self, batch: Packed) -> Output:
         """Score a batch; the current visit's own medications never reach the logits."""
-        rows, present = batch.visit_rows, batch.visit_rows[:, -1]
-        profile = self.nobody.expand(len(rows), -1)
-        for field, embedding in enumerate(self.profile_embeddings):
-            profile = profile + embedding(batch.profile[:, field])
-        profile = self.profile_head(profile)
+        profile = self.profile_of(batch.profile)
         medications = self.medication_encoder(batch.medications)
-        given = medications[present]
-        past = medications.index_copy(0, present, profile.to(medications.dtype))
-        encoded = [
-            self._history(self.diagnosis_encoder(batch.diagnoses), rows),
-            self._history(self.procedure_encoder(batch.procedures), rows),
-            self._history(past, rows),
+        given = medications[batch.present]
+        rows = [
+            self.diagnosis_encoder(batch.diagnoses),
+            self.procedure_encoder(batch.procedures),
+            medications.index_copy(0, batch.present, profile.to(medications.dtype)),
         ]
-        features = self.features(torch.cat(encoded, dim=1))
+        logits, features = self.head(rows, batch)
+        return Output(logits, features, profile, given if self.training else None)
+
+    def profile_of(self, values: torch.Tensor) -> torch.Tensor:
+        """Embed (visits, fields) profile values as (visits, hidden_size)."""
+        whole = self.nobody.expand(len(values), -1)
+        return self.profile_head(whole + sum_of_fields(self.profile_embeddings, values))
+
+    def head(self, rows: list[torch.Tensor], batch: Packed) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits and features, from (rows, size) diagnoses, procedures and medications.
+
+        In the place of the medications of the visits at hand stand their profiles.
+        """
+        features = self.features(self._histories(rows, batch))
         logits = self.score(features)
         if self.linear_path is not None:
             logits = logits + self.linear_path(batch)
-        return Output(logits, features, profile, given if self.training else None)
+        return logits, features
 
-    def _history(self, visits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Encode (rows, size) visit vectors as (visits, size), seen from the latest visit."""
-        ago = torch.arange(rows.shape[1] - 1, -1, -1, device=rows.device)
-        sequence = visits[rows.clamp_min(0)] + self.recency(ago)
-        return self.visit_encoder(sequence, src_key_padding_mask=rows == PAD)[:, -1]
-
-
-def _transformer(recipe: StudentRecipe) -> nn.TransformerEncoder:
-    layer = nn.TransformerEncoderLayer(
-        recipe.hidden_size,
-        recipe.heads,
-        dim_feedforward=2 * recipe.hidden_size,
-        dropout=recipe.dropout,
-        activation="gelu",
-        batch_first=True,
-        norm_first=True,
-    )
-    return nn.TransformerEncoder(layer, recipe.layers, enable_nested_tensor=False)
+    def _histories(self, kinds: list[torch.Tensor], batch: Packed) -> torch.Tensor:
+        """Encode (rows, size) vectors of each kind as (visits, kinds * size)."""
+        recency, owner = self.recency(batch.ago), batch.rows.owner
+        rows, visits = len(recency), len(batch)
+        encoded = self.visit_encoder(
+            torch.cat([kind + recency for kind in kinds]),
+            torch.cat([owner + number * visits for number in range(len(kinds))]),
+            torch.cat([batch.present + number * rows for number in range(len(kinds))]),
+        )
+        return torch.cat(encoded.split(visits), dim=1)

@@ -1,7 +1,8 @@
-"""Visits as tightly packed tensors.
+"""Visits as index lists, and padded for the networks that want them so.
 
-Every code set of a batch is one row, padded to the longest set *of the batch*; a patient with two
-visits brings two rows, not a fixed number. `visit_rows` says which rows make up whose history.
+The student itself reads `engine/student/packed.py`. In a `Batch`, the neural baselines' input,
+every code set is one row, padded to the longest set *of the batch*; a patient with two visits
+brings two rows, not a fixed number. `visit_rows` says which rows make up whose history.
 """
 
 from collections.abc import Sequence
@@ -48,6 +49,60 @@ class Encoded:
     profile: tuple[int, ...]
 
 
+class Lookup:
+    """Looks codes up; a set that comes again, as in the history of a later visit, only once."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        max_history: int,
+        profile: Sequence[str],
+        categories: Categories | None = None,
+    ) -> None:
+        """Take what `encode` takes beside the visit."""
+        self._vocabulary, self._categories = vocabulary, categories
+        self._max_history, self._profile = max_history, profile
+        self._seen: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = {}
+
+    def encode(self, visit: Visit) -> Encoded:
+        """Return the indices of a visit and of its latest earlier visits."""
+        earlier = visit.history[-self._max_history :] if self._max_history else ()
+        kept = (*earlier, visit)
+        return Encoded(
+            tuple(self._indices("diagnosis", past.diagnoses) for past in kept),
+            tuple(self._indices("procedure", past.procedures) for past in kept),
+            tuple(self._indices("medication", past.medications) for past in kept),
+            tuple(
+                self._vocabulary.profile_index(field, profile_value(visit, field))
+                for field in self._profile
+            ),
+        )
+
+    def _indices(self, kind: str, codes: tuple[str, ...]) -> tuple[int, ...]:
+        """Distinct indices in order; a medication outside the vocabulary has none: left out."""
+        found = self._seen.get((kind, codes))
+        if found is None:
+            places = dict.fromkeys(map(getattr(self, f"_{kind}"), codes))
+            places.pop(None, None)
+            found = self._seen[kind, codes] = tuple(places)
+        return found
+
+    def _diagnosis(self, code: str) -> int:
+        known = self._vocabulary.diagnosis_index(code)
+        if known or self._categories is None:
+            return known
+        return self._categories.diagnosis_entry(code, self._vocabulary)
+
+    def _procedure(self, code: str) -> int:
+        known = self._vocabulary.procedure_index(code)
+        if known or self._categories is None:
+            return known
+        return self._categories.procedure_entry(code, self._vocabulary)
+
+    def _medication(self, group: str) -> int | None:
+        return self._vocabulary.medication_index(group)
+
+
 def encode(
     visit: Visit,
     vocabulary: Vocabulary,
@@ -60,22 +115,7 @@ def encode(
     `profile` names the profile fields that the recipe shows to the models. A code unseen in
     training is read as its category where `categories` are given, else as the unknown.
     """
-
-    def diagnosis(code: str) -> int:
-        known = vocabulary.diagnosis_index(code)
-        return known or (categories.diagnosis_entry(code, vocabulary) if categories else known)
-
-    def procedure(code: str) -> int:
-        known = vocabulary.procedure_index(code)
-        return known or (categories.procedure_entry(code, vocabulary) if categories else known)
-
-    kept = (*(visit.history[-max_history:] if max_history else ()), visit)
-    return Encoded(
-        tuple(_indices(past.diagnoses, diagnosis) for past in kept),
-        tuple(_indices(past.procedures, procedure) for past in kept),
-        tuple(_indices(past.medications, vocabulary.medication_index) for past in kept),
-        tuple(vocabulary.profile_index(field, profile_value(visit, field)) for field in profile),
-    )
+    return Lookup(vocabulary, max_history, profile, categories).encode(visit)
 
 
 def collate(encoded: Sequence[Encoded], groups: int) -> Batch:
@@ -97,12 +137,6 @@ def collate(encoded: Sequence[Encoded], groups: int) -> Batch:
         torch.tensor([visit.profile for visit in encoded], dtype=torch.long),
         labels,
     )
-
-
-def _indices(codes: Sequence[str], index) -> tuple[int, ...]:
-    """Distinct indices in order; a medication outside the vocabulary has none and is left out."""
-    found = (index(code) for code in codes)
-    return tuple(dict.fromkeys(place for place in found if place is not None))
 
 
 def _padded(sets: Sequence[Sequence[int]]) -> torch.Tensor:

@@ -6,9 +6,7 @@ Killed and started again with `resume`, it ends with the same weights (bitwise o
 """
 
 import json
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +15,22 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
-from engine.config import Recipe, StudentRecipe
+from engine.config import Recipe
 from engine.errors import WorkbenchError
 from engine.files import write_text
 from engine.records.schema import Visit
-from engine.records.vocabulary import UNKNOWN, Vocabulary
+from engine.records.vocabulary import Vocabulary
 from engine.student import checkpoints
-from engine.student.categories import Categories, parents
-from engine.student.distillation import Targets
-from engine.student.inference import predict
+from engine.student.categories import Categories
+from engine.student.classroom import Classroom, Lessons
+from engine.student.inference import logits_of, ready
 from engine.student.model import Student
 from engine.student.objective import objective
-from engine.student.tensors import PAD, Batch, collate, encode
-from engine.student.title_embeddings import TitleReader, start_from_titles
-from engine.terminology.interactions import matrix
+from engine.student.optimizer import optimizer_for
+from engine.student.title_embeddings import start_from_titles
 
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # (logits, labels) -> named metrics
 
-FORGOTTEN = 0.25  # of the hidden codes: their category too, so that "unknown" is still learnt
 WITHOUT_TEACHER = {
     "distillation_weight": 0.0,
     "logit_weight": 0.0,
@@ -42,16 +38,6 @@ WITHOUT_TEACHER = {
     "unlabelled": 0,
     "online": False,
 }
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What a student learns from."""
-
-    training: Sequence[Visit]  # labelled
-    targets: Targets  # of the training visits, then of the unlabelled ones
-    unlabelled: Sequence[Visit] = ()
-    titles: TitleReader | None = None  # needed for `embeddings_from_teacher`
 
 
 def train(
@@ -82,9 +68,9 @@ def train(
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student = _untrained(recipe, vocabulary, lessons).to(device)
-    classroom = _Classroom(lessons, vocabulary, recipe, student.categories, device)
+    classroom = Classroom(lessons, vocabulary, recipe, student.categories, device)
     student.start_at(classroom.labels().to(device))
-    optimizer = _optimizer(student, options)
+    optimizer = optimizer_for(student, options)
     steps = classroom.batches * options.epochs
     schedule = get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
     progress, best = checkpoints.Progress(), {}
@@ -94,17 +80,16 @@ def train(
     if kept.exists():
         progress, best = checkpoints.load(kept, key, student, optimizer, schedule)
     _forget_lines_after(output / "metrics.jsonl", stage, progress.epoch)
-    groups = len(vocabulary.medications)
-    truth = collate([encode(visit, vocabulary, 0, ()) for visit in validation], groups).labels
+    held_out = classroom.pack(validation)
+    truth = held_out.labels(classroom.groups).numpy()
     bar = tqdm(
         total=options.epochs, initial=progress.epoch, desc=stage.replace("_", " "), unit="epoch"
     )
     with bar, SummaryWriter(str(output / "logs" / stage), purge_step=progress.epoch + 1) as board:
         while not progress.finished:
-            parts = _epoch(student, classroom, options, optimizer, schedule)
             values = {
-                **{name: float(np.mean([part[name] for part in parts])) for name in parts[0]},
-                **score(predict(student, validation, vocabulary, recipe), truth.numpy()),
+                **epoch(student, classroom, optimizer, schedule),
+                **score(logits_of(student, held_out), truth),
             }
             progress.epoch, progress.waited = progress.epoch + 1, progress.waited + 1
             if values["prauc"] > progress.best:
@@ -118,58 +103,12 @@ def train(
             bar.update()
             bar.set_postfix(loss=f"{values['loss']:.4f}", prauc=f"{values['prauc']:.4f}")
     student.load_state_dict(best)
-    return student.cpu().eval()
+    return ready(student.cpu())
 
 
 def checkpoint(output: Path, stage: str) -> Path:
     """Return where a run keeps the state of a student's training."""
     return output / "checkpoints" / f"{stage}.safetensors"
-
-
-class _Classroom:
-    """Lessons as batches: `batch_size` labelled visits, and their share of unlabelled ones."""
-
-    def __init__(
-        self,
-        lessons: Lessons,
-        vocabulary: Vocabulary,
-        recipe: Recipe,
-        categories: Categories | None,
-        device: torch.device,
-    ) -> None:
-        self.options, self.targets, self.device = recipe.student, lessons.targets, device
-        self.groups = len(vocabulary.medications)
-        self.labelled = len(lessons.training)
-        unlabelled = lessons.unlabelled if self.options.unlabelled else ()
-        self.encoded = [
-            encode(visit, vocabulary, self.options.max_history, recipe.prompt.profile, categories)
-            for visit in (*lessons.training, *unlabelled)
-        ]
-        self.batches = math.ceil(self.labelled / self.options.batch_size)
-        self.parents = parents(vocabulary, categories)
-        self.interacts = None
-        if self.options.interaction_weight:
-            self.interacts = torch.from_numpy(matrix(vocabulary.medications)).float().to(device)
-
-    def labels(self) -> torch.Tensor:
-        """Return (training visits, groups) labels."""
-        return collate(self.encoded[: self.labelled], self.groups).labels
-
-    def __iter__(self):
-        """Yield (batch, teacher's outputs or None, number of labelled visits) in random order."""
-        size, copies = self.options.batch_size, self.options.unlabelled
-        chosen = list(torch.randperm(self.labelled).split(size))
-        if extra := len(self.encoded) - self.labelled:
-            more = (self.labelled + torch.randperm(extra)).split(size * copies)
-            chosen = [torch.cat(rows) for rows in zip(chosen, more, strict=True)]
-        for number, rows in enumerate(chosen):
-            batch = collate([self.encoded[row] for row in rows.tolist()], self.groups)
-            batch = _hide_codes(batch, self.options.unknown_rate, self.parents).to(self.device)
-            teacher = None
-            if self.options.distillation_weight or self.options.logit_weight:
-                hidden, logits = self.targets.of(rows.tolist())
-                teacher = hidden.to(self.device), logits.to(self.device)
-            yield batch, teacher, min(size, self.labelled - number * size)
 
 
 def _untrained(recipe: Recipe, vocabulary: Vocabulary, lessons: Lessons) -> Student:
@@ -181,64 +120,26 @@ def _untrained(recipe: Recipe, vocabulary: Vocabulary, lessons: Lessons) -> Stud
     return student
 
 
-def _optimizer(student: Student, options: StudentRecipe) -> torch.optim.Optimizer:
-    """AdamW; the linear path has no decay: a rare code's weight is small enough by itself."""
-    if student.linear_path is None:
-        return torch.optim.AdamW(
-            student.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-        )
-    direct = list(student.linear_path.parameters())
-    known = {id(weight) for weight in direct}
-    rest = [weight for weight in student.parameters() if id(weight) not in known]
-    return torch.optim.AdamW(
-        [
-            {"params": rest, "weight_decay": options.weight_decay},
-            {"params": direct, "weight_decay": 0.0},
-        ],
-        lr=options.learning_rate,
-    )
-
-
-def _epoch(
+def epoch(
     student: Student,
-    classroom: _Classroom,
-    options: StudentRecipe,
+    classroom: Classroom,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> list[dict[str, float]]:
-    """Take every batch once; returns the value of each part of the loss at each step."""
+) -> dict[str, float]:
+    """Take every batch once; returns the mean of each part of the loss over the steps."""
     student.train()
-    parts = []
+    steps = []
     for batch, teacher, labelled in classroom:
-        loss, part = objective(student, batch, teacher, options, labelled, classroom.interacts)
-        optimizer.zero_grad(set_to_none=True)
+        loss, parts = objective(
+            student, batch, teacher, classroom.options, labelled, classroom.interacts
+        )
+        optimizer.zero_grad(set_to_none=False)
         loss.backward()
         optimizer.step()
         schedule.step()
-        parts.append(part)
-    return parts
-
-
-def _hide_codes(batch: Batch, rate: float, read_as: tuple[torch.Tensor, torch.Tensor]) -> Batch:
-    """Make some diagnoses and procedures unseen, so that what stands for those is learnt.
-
-    `read_as` gives each entry's category, or 0, as `categories.parents` does.
-    """
-
-    def hide(codes: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-        hidden = (torch.rand(codes.shape) < rate) & (codes != PAD)
-        if not parents.any():
-            return codes.masked_fill(hidden, UNKNOWN)
-        above = parents[codes.clamp_min(0)].masked_fill(
-            torch.rand(codes.shape) < FORGOTTEN, UNKNOWN
-        )
-        return torch.where(hidden, above, codes)
-
-    return replace(
-        batch,
-        diagnoses=hide(batch.diagnoses, read_as[0]),
-        procedures=hide(batch.procedures, read_as[1]),
-    )
+        steps.append(torch.stack(list(parts.values())))
+    means = torch.stack(steps).double().mean(dim=0).tolist()
+    return dict(zip(parts, means, strict=True))
 
 
 def _log(

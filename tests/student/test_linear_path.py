@@ -7,7 +7,7 @@ from engine.config import Recipe
 from engine.records.vocabulary import Vocabulary
 from engine.student import inference
 from engine.student.model import Student
-from engine.student.tensors import collate, encode
+from engine.student.packed import pack
 from tests.visits import make_visit
 
 OLDEST = make_visit(visit_id="8", diagnoses=("10:I10",), procedures=(), medications=("C03C",))
@@ -16,7 +16,6 @@ FIRST = make_visit()
 RETURNING = make_visit(visit_id="12", procedures=(), history=(OLDEST, EMPTY))
 VISITS = [FIRST, RETURNING, make_visit(visit_id="13", diagnoses=("10:Z999",), history=(OLDEST,))]
 VOCABULARY = Vocabulary.from_visits([FIRST, RETURNING])
-GROUPS = len(VOCABULARY.medications)
 
 
 def recipe(**student) -> Recipe:
@@ -31,9 +30,8 @@ def untrained(**student) -> Student:
 
 def added(student: Student, visits) -> np.ndarray:
     """What the path adds to the logits of each visit."""
-    encoded = [encode(visit, VOCABULARY, 8, recipe().prompt.profile) for visit in visits]
     with torch.inference_mode():
-        return student.linear_path(collate(encoded, GROUPS)).numpy()
+        return student.linear_path(pack(visits, VOCABULARY, 8, recipe().prompt.profile)).numpy()
 
 
 def set_weight(weights: torch.nn.Module, entry: int, value: float) -> None:

@@ -1,5 +1,7 @@
 """The losses as one: golden values, and who is taught by what."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from engine.records.vocabulary import Vocabulary
 from engine.student import losses
 from engine.student.model import Student
 from engine.student.objective import objective
-from engine.student.tensors import collate, encode
+from engine.student.packed import pack
 from tests.visits import make_visit
 
 VISITS = [make_visit(), make_visit(visit_id="12", sex="M", medications=("C03C",))]
@@ -39,18 +41,16 @@ def test_logit_distillation_refuses_shapes_that_would_broadcast():
         losses.logit_distillation(torch.zeros(2, 3), torch.zeros(1, 3), 2.0)
 
 
-def parts_of(options: dict, labelled: int | None = None, labels=None) -> dict[str, float]:
+def parts_of(options: dict, labelled: int | None = None, visits=VISITS) -> dict[str, float]:
     recipe = Recipe.model_validate(
         {"name": "t", "student": {"hidden_size": 16, "heads": 2, "dropout": 0} | options}
     )
     torch.manual_seed(1)
     student = Student.sized_for(VOCABULARY, recipe, 8).train()
-    encoded = [encode(visit, VOCABULARY, 8, recipe.prompt.profile) for visit in VISITS]
-    batch = collate(encoded, len(VOCABULARY.medications))
-    if labels is not None:
-        batch.labels.copy_(labels)
+    batch = pack(visits, VOCABULARY, 8, recipe.prompt.profile)
     teacher = torch.ones(2, 8), torch.ones(2, len(VOCABULARY.medications))
-    return objective(student, batch, teacher, recipe.student, labelled)[1]
+    parts = objective(student, batch, teacher, recipe.student, labelled)[1]
+    return {name: value.item() for name, value in parts.items()}
 
 
 def test_a_part_of_weight_zero_is_not_computed_and_the_rest_adds_up():
@@ -60,12 +60,9 @@ def test_a_part_of_weight_zero_is_not_computed_and_the_rest_adds_up():
 
 
 def test_unlabelled_visits_learn_from_the_teacher_alone():
-    wrong = torch.ones(2, len(VOCABULARY.medications))
-    wrong[0] = torch.tensor(
-        [float(group in VISITS[0].medications) for group in VOCABULARY.medications]
-    )
+    wrong = [VISITS[0], replace(VISITS[1], medications=VOCABULARY.medications)]
     options = {"logit_weight": 1.0}
-    right, unread = parts_of(options, labelled=1), parts_of(options, labelled=1, labels=wrong)
+    right, unread = parts_of(options, labelled=1), parts_of(options, labelled=1, visits=wrong)
     assert right == unread
     assert parts_of(options)["bce"] != right["bce"]
     assert parts_of(options)["distillation"] == right["distillation"]

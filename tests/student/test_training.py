@@ -7,11 +7,12 @@ import torch
 from engine.config import Recipe
 from engine.errors import WorkbenchError
 from engine.records.vocabulary import UNKNOWN, Vocabulary
-from engine.student import training
 from engine.student.categories import Categories, parents
+from engine.student.classroom import hide_codes
 from engine.student.distillation import CachedTargets
 from engine.student.model import Student
-from engine.student.tensors import PAD, collate, encode
+from engine.student.optimizer import optimizer_for
+from engine.student.packed import pack
 from engine.student.training import Lessons, train
 from tests.visits import make_visit
 
@@ -92,12 +93,12 @@ def test_hidden_states_have_mean_0_and_variance_1_over_the_labelled_visits():
 
 
 @pytest.mark.parametrize("with_categories", [False, True])
-def test_a_hidden_code_becomes_its_category_or_unknown_and_padding_stays(with_categories):
+def test_a_hidden_code_becomes_its_category_or_unknown(with_categories):
     categories = Categories.known(VOCABULARY) if with_categories else None
     visit = make_visit(diagnoses=("10:I10", "10:E119"), procedures=())
-    batch = collate([encode(visit, VOCABULARY, 8, (), categories)] * 200, GROUPS)
+    batch = pack([visit] * 200, VOCABULARY, 8, (), categories)
     torch.manual_seed(0)
-    hidden = training._hide_codes(batch, 0.5, parents(VOCABULARY, categories))
+    hidden = hide_codes(batch, 0.5, parents(VOCABULARY, categories))
     expected = {
         VOCABULARY.diagnosis_index("10:I10"),
         VOCABULARY.diagnosis_index("10:E119"),
@@ -105,15 +106,16 @@ def test_a_hidden_code_becomes_its_category_or_unknown_and_padding_stays(with_ca
     }
     if categories:
         expected |= {categories.diagnosis_entry(code, VOCABULARY) for code in ("10:I10", "10:E119")}
-    assert set(hidden.diagnoses.unique().tolist()) == expected
-    assert set(hidden.procedures.unique().tolist()) == {PAD}
-    assert 0.4 < (hidden.diagnoses != batch.diagnoses).float().mean() < 0.6
+    assert set(hidden.diagnoses.entries.tolist()) == expected
+    assert not len(hidden.procedures.entries)
+    changed = hidden.diagnoses.entries != batch.diagnoses.entries
+    assert 0.4 < changed.float().mean() < 0.6
 
 
 def test_the_linear_path_does_not_decay():
     options = recipe(linear_path=True).student
     student = Student.sized_for(VOCABULARY, recipe(linear_path=True), 8)
-    rest, direct = training._optimizer(student, options).param_groups
+    rest, direct = optimizer_for(student, options).param_groups
     assert (rest["weight_decay"], direct["weight_decay"]) == (options.weight_decay, 0.0)
     assert len(rest["params"]) + len(direct["params"]) == len(list(student.parameters()))
 
