@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.errors import WorkbenchError
 
-BENCHMARKS = ("ingest", "search", "tile")
+BENCHMARKS = ("hidden_states", "ingest", "search", "teacher", "tile")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,150 @@
+"""How fast a cohort's hidden states are cached, against one long batch and against a plain way.
+
+    python -m bench hidden-states [COHORT] [--prompts 48] [--json FILE]
+
+The teacher in use reads some prompts, spread over the cohort, exactly as `train hidden-states`
+does: rendered, tokenised, batched by length, written to disk. The long batch is prompts of the
+whole token budget, all alike and without a gap; the plain way is one prompt at a time, padded to
+that budget.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from bench import machine
+from bench.teacher import plain
+from engine.errors import WorkbenchError
+from engine.files import write_json
+from engine.records.cohort import Cohort
+from engine.records.schema import Visit
+from engine.registry import ADAPTER, Pair, champion_folder, open_pair
+from engine.teacher import hidden_states, preparation
+from engine.teacher import model as teacher_model
+from engine.teacher.data import PAD_TO
+from engine.teacher.inference import Teacher, by_length
+
+COHORT = Path("data/sample")
+PLAIN_PROMPTS = 6  # enough: each costs the same
+TARGET = 0.85  # of the long batch's tokens a second
+
+
+def measure(pair: Pair, cohort: Cohort, prompts: int) -> dict:
+    """Return the figures of caching `prompts` visits of a cohort with a pair's teacher."""
+    visits, whole = _spread(cohort, prompts)
+    adapter = pair.folder / ADAPTER
+    teacher = Teacher.of(pair.recipe, adapter, len(pair.vocabulary.medications))
+    start = time.perf_counter()
+    texts = [teacher.prompt(visit, cohort.title).text for visit in visits]
+    rendering = time.perf_counter() - start
+    ids = [teacher.token_ids(text) for text in texts]
+    tokens, budget = sum(map(len, ids)), pair.recipe.prompt.max_tokens
+    long = [(ids[0] * budget)[:budget]] * max(1, teacher.batch_tokens // budget)
+    teacher.read(long)  # the first call of a process is slow
+    with tempfile.TemporaryDirectory() as folder:
+        before = _rate(lambda: teacher.read(long), len(long) * budget)
+        start = time.perf_counter()
+        hidden_states.compute(teacher, adapter, visits, cohort.title, Path(folder))
+        seconds = time.perf_counter() - start
+        after = _rate(lambda: teacher.read(long), len(long) * budget)
+    long_rate = (before + after) / 2  # a busy machine is busy around it as well
+    plain_rate = _plain_rate(pair, teacher, ids[:: max(1, len(ids) // PLAIN_PROMPTS)], budget)
+    return {
+        "version": pair.versions["teacher"],
+        "prompts": len(visits),
+        "tokens": tokens,
+        "padding_share": _padded(teacher, ids) / tokens - 1,
+        "rendering_ms_each": rendering / len(visits) * 1000,
+        "tokens_per_second": {
+            "cache": tokens / seconds,
+            "one long batch": long_rate,
+            "plain": plain_rate,
+        },
+        "whole_cohort": {"visits": whole, "hours": seconds / len(visits) * whole / 3600},
+        "ratios": {
+            "cache, share of one long batch": tokens / seconds / long_rate,
+            "cache against plain": tokens / seconds / plain_rate,
+        },
+        "target": TARGET,
+    }
+
+
+def as_text(figures: dict) -> str:
+    """Return the table."""
+    ratios, cohort = figures["ratios"], figures["whole_cohort"]
+    share = ratios["cache, share of one long batch"]
+    lines = [f"{figures['prompts']} prompts, {figures['tokens']:,} tokens; {figures['version']}"]
+    for way, rate in figures["tokens_per_second"].items():
+        lines.append(f"  {way:<48}{rate:>10,.0f} tokens/s")
+    lines += [
+        f"  {'padding, share of the tokens':<48}{figures['padding_share']:>10.1%}",
+        f"  {'rendering a prompt, part of the above':<48}{figures['rendering_ms_each']:>10.1f} ms",
+        f"  {'cache, share of one long batch':<48}{share:>10.0%}"
+        f" (target {TARGET:.0%}: {'met' if share >= TARGET else 'NOT MET'})",
+        f"  {'cache against plain':<48}{ratios['cache against plain']:>10.1f} times",
+        f"  {'the whole cohort, at this rate':<48}{cohort['hours']:>10.2f} hours"
+        f" ({cohort['visits']:,} visits)",
+    ]
+    return "\n".join(lines)
+
+
+def _spread(cohort: Cohort, prompts: int) -> tuple[list[Visit], int]:
+    """Return so many labelled visits, evenly spread over the cohort, and how many there are."""
+    visits = cohort.samples()
+    return visits[:: max(1, len(visits) // prompts)][:prompts], len(visits)
+
+
+def _rate(call, tokens: int) -> float:
+    start = time.perf_counter()
+    call()
+    return tokens / (time.perf_counter() - start)
+
+
+def _padded(teacher: Teacher, ids: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens the batches hold, padding included."""
+    lengths = [len(row) for row in ids]
+    return sum(
+        len(rows) * -(-max(lengths[row] for row in rows) // PAD_TO) * PAD_TO
+        for rows in by_length(lengths, teacher.batch_tokens)
+    )
+
+
+def _plain_rate(pair: Pair, teacher: Teacher, ids: Sequence[list[int]], budget: int) -> float:
+    """Return real tokens a second, one prompt at a time at full length, weights cast each time."""
+    recipe = pair.recipe.teacher
+    prepared = pair.folder / preparation.FOLDER if recipe.preparation else None
+    groups, pad_id = len(pair.vocabulary.medications), teacher.tokenizer.pad_token_id
+    model = teacher_model.load(recipe, pair.folder / ADAPTER, groups, pad_id, prepared)
+    model = model.to(teacher.device)
+    plain(model, ids[0], budget)
+    return _rate(lambda: [plain(model, row, budget) for row in ids], sum(map(len, ids)))
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("hidden-states", help="time the cache of hidden states")
+    parser.add_argument("cohort", type=Path, nargs="?", default=COHORT, metavar="COHORT")
+    parser.add_argument("--prompts", type=int, default=48, metavar="N", help="visits (default 48)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure with the teacher in use, print and write."""
+    if arguments.prompts < 1:
+        raise WorkbenchError(f"--prompts: expected 1 or more, not {arguments.prompts}")
+    facts = machine.facts()
+    facts["versions"] |= {name: version(name) for name in ("torch", "transformers", "peft")}
+    cohort, pair = Cohort.open(arguments.cohort), open_pair(champion_folder())
+    figures = measure(pair, cohort, arguments.prompts)
+    print(as_text(figures))
+    print(machine.as_text(facts))
+    if arguments.json:
+        settings = {"threads": torch.get_num_threads()}
+        write_json(arguments.json, {"benchmark": "hidden-states", **facts, **settings, **figures})
+    return 0
