@@ -27,6 +27,7 @@ from engine.teacher.base_model import load_tokenizer
 from engine.teacher.data import PAD_TO, Collator, prompt_of
 from engine.teacher.linear_path import FILE as LINEAR_PATH
 from engine.teacher.linear_path import LinearPath, as_text, together
+from engine.teacher.precision import faster
 from engine.teacher.prefix import PrefixCache
 
 BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}  # of one forward pass, padding included
@@ -117,7 +118,7 @@ class Teacher(Reader):
         pad_id = self.tokenizer.pad_token_id
         model = teacher_model.load(recipe, adapter, groups, pad_id, prepared)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        super().__init__(model, pad_id, recipe.precision, device)
+        super().__init__(model, pad_id, faster(recipe.precision, device), device)
         self.linear_path = None
         if recipe.linear_path:
             self.linear_path = LinearPath.load(adapter / LINEAR_PATH, groups)
