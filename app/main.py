@@ -32,6 +32,7 @@ def main() -> None:
     )
     with session.faults_shown():
         page.run()
+    session.warm_up()  # after the first page, which does not wait for PyTorch
 
 
 if __name__ == "__main__":

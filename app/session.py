@@ -4,12 +4,14 @@ import logging
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import streamlit as st
 
 from app import patient_terms
+from app.models import Models
 from app.widgets import notice
 from engine.errors import WorkbenchError
 from engine.patient_index import PatientIndex
@@ -67,20 +69,77 @@ def patient_index(cohort: Cohort) -> PatientIndex:
     return index
 
 
-def recommender():
-    """Return the model pair, loaded on first use (seconds); `WorkbenchError` when it is broken."""
+def warm_up() -> None:
+    """Start to load the models; what is wrong with them is said where they are asked."""
+    with suppress(WorkbenchError):
+        models()
+
+
+def models() -> Models:
+    """Return the models of the pair in use, loaded or still loading."""
     folder = pair_folder()
-    return _load_recommender(str(folder), _stamp(folder))
+    return _start_models(str(folder), _stamp(folder))
+
+
+def recommender():
+    """Return the pair, its student loaded; None while it is loading, which takes seconds.
+
+    Raises WorkbenchError when it is broken, until `load_again`.
+    """
+    loading = models().student
+    return loading.result() if loading.done() else None
+
+
+def load_again() -> None:
+    """Load the models anew the next time they are asked, as after someone mended them."""
+    _start_models.clear()
 
 
 def prompt(cohort: Cohort, visit: Visit):
-    """Return what the teacher reads of a visit; computed once for every session."""
-    return _prompt(*_key(cohort, visit), cohort, visit)
+    """Return what the teacher reads of a visit, or None while its tokenizer is loading."""
+    if not models().tokenizer.done():
+        return None
+    return _prompt(*_key(cohort, visit), cohort, visit, recommender())
 
 
-def recommend(cohort: Cohort, visit: Visit, model: str):
-    """Return the recommendation of "student" or "both"; computed once for every session."""
-    return _recommend(*_key(cohort, visit), model, cohort, visit)
+def teacher_answer(cohort: Cohort, visit: Visit):
+    """Return the teacher's answer about a visit if it is there, else None; raises what failed."""
+    question = _question(cohort, visit)
+    if question is None:
+        return models().known(cohort, visit)
+    return question.result() if question.done() else None
+
+
+def ask_teacher(cohort: Cohort, visit: Visit) -> None:
+    """Ask the teacher about a visit, once.
+
+    A session has one question: asking about another visit withdraws the one before. An answer
+    that is already being worked out is finished, and remembered for whoever asks next.
+    """
+    if _question(cohort, visit) is None:
+        forget_question()
+        asked = _key(cohort, visit), models().ask_teacher(cohort, visit)
+        st.session_state["teacher_question"] = asked
+
+
+def forget_question() -> None:
+    """Withdraw this session's question; the teacher will be asked anew."""
+    _, answer = st.session_state.pop("teacher_question", (None, None))
+    if answer is not None:
+        answer.cancel()
+
+
+def progress(cohort: Cohort, visit: Visit) -> tuple[bool, ...]:
+    """Return whether the student and the tokenizer are loaded and the teacher is through."""
+    question = _question(cohort, visit)
+    through = models().known(cohort, visit) if question is None else question.done()
+    return models().student.done(), models().tokenizer.done(), bool(through)
+
+
+def _question(cohort: Cohort, visit: Visit) -> Future | None:
+    """Return this session's question to the teacher if it is about this very visit."""
+    asked, answer = st.session_state.get("teacher_question", (None, None))
+    return answer if asked == _key(cohort, visit) else None
 
 
 def open_patient(patient_id: str) -> None:
@@ -118,23 +177,16 @@ def _open_cohort(folder: str, stamp: tuple) -> Cohort:
     return Cohort.open(folder)
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the models …", show_time=True)
-def _load_recommender(folder: str, stamp: tuple):
-    from engine.recommender import Recommender  # brings PyTorch: only when it is needed
-
-    return Recommender.load(Path(folder))
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _start_models(folder: str, stamp: tuple) -> Models:
+    return Models(Path(folder))
 
 
 @st.cache_data(max_entries=500, show_spinner=False)
-def _prompt(models: tuple, fingerprint: str, visit_id: str, _cohort: Cohort, _visit: Visit):
-    return recommender().prompt(_cohort, _visit)
-
-
-@st.cache_data(max_entries=500, show_spinner=False)
-def _recommend(
-    models: tuple, fingerprint: str, visit_id: str, model: str, _cohort: Cohort, _visit: Visit
+def _prompt(
+    models: tuple, fingerprint: str, visit_id: str, _cohort: Cohort, _visit: Visit, _recommender
 ):
-    return recommender().recommend(_cohort, _visit, model=model)
+    return _recommender.prompt(_cohort, _visit)
 
 
 def _key(cohort: Cohort, visit: Visit) -> tuple[tuple, str, str]:

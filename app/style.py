@@ -62,6 +62,12 @@ _CSS = f"""<style>
   padding: .8rem 1.1rem; line-height: 1.55; overflow-wrap: anywhere; }}
 .wb-prompt p {{ margin: 0 0 .55rem 0; }}
 .wb-prompt .lead {{ font-weight: 650; color: {PRIMARY}; }}
+.wb-skeleton .line {{ height: .8rem; margin-top: .75rem; border-radius: .3rem; width: 92%;
+  background: {SURFACE}; animation: wb-breathe 1.6s ease-in-out infinite; }}
+.wb-skeleton .line:nth-child(3n) {{ width: 78%; }}
+.wb-skeleton .line:nth-child(4n) {{ width: 64%; }}
+@keyframes wb-breathe {{ 50% {{ background: {LINE}; }} }}
+@media (prefers-reduced-motion: reduce) {{ .wb-skeleton .line {{ animation: none; }} }}
 .wb-key {{ display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem;
   vertical-align: -.08rem; margin-right: .35rem; }}
 .wb-legend {{ display: flex; flex-wrap: wrap; gap: .25rem 1.2rem; }}

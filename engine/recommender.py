@@ -124,7 +124,9 @@ class Recommender:
         groups = len(self.vocabulary.medications)
         return self._once(
             "teacher",
-            lambda: Teacher.of(self.pair.recipe, self.pair.folder / ADAPTER, groups),
+            lambda: Teacher.of(
+                self.pair.recipe, self.pair.folder / ADAPTER, groups, self.tokenizer
+            ),
         )
 
     @property
@@ -144,8 +146,7 @@ class Recommender:
         if model == "student":
             self.student_logits([_ANY_VISIT])
         else:
-            _ = self.tokenizer
-            self.teacher.predict(["No diagnoses."])
+            self.teacher.score("No diagnoses.")
 
     def prompt(self, cohort: Cohort, visit: Visit) -> Prompt:
         """Return the prompt of a visit, exactly as the teacher reads it; loads no weights."""
@@ -167,10 +168,10 @@ class Recommender:
             start = time.perf_counter()
             logits = self.student_logits([visit])[0]
         else:
-            _ = self.tokenizer, self.teacher
+            teacher = self.teacher
             start = time.perf_counter()
             prompt = self.prompt(cohort, visit)
-            logits = self.teacher.predict([prompt.text])[0][0]
+            logits, _ = teacher.score(prompt.text)
             omitted = prompt.omitted
         latency = _milliseconds_since(start)
         return Answer(model, visit.patient_id, visit.visit_id, logits, latency, omitted)

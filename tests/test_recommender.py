@@ -14,7 +14,7 @@ from engine.errors import WorkbenchError
 from engine.evaluation.conformal import SetRule
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
-from engine.teacher import base_model
+from engine.teacher import base_model, inference
 from engine.teacher.inference import Teacher
 from tests.visits import make_visit
 
@@ -113,7 +113,8 @@ def test_threads_that_ask_at_the_same_moment_load_each_model_once(
     tiny_pair, cohort, returning, monkeypatch
 ):
     loaded = []
-    for owner, name in ((Teacher, "of"), (base_model, "load_tokenizer")):
+    places = ((Teacher, "of"), (base_model, "load_tokenizer"), (inference, "load_tokenizer"))
+    for owner, name in places:
         load = getattr(owner, name)
         monkeypatch.setattr(
             owner, name, lambda *a, load=load, name=name: loaded.append(name) or load(*a)

@@ -20,6 +20,7 @@ VISIT_KINDS = {"first": "First visit", "returning": "Returning"}
 def show() -> None:
     """Draw the page."""
     cohort = session.cohort()
+    _open_clicked()
     st.title("Patients", anchor=False)
     index = session.patient_index(cohort)
     facets = index.facets()
@@ -32,6 +33,15 @@ def show() -> None:
         return
     _draw_count(asked, total)
     _draw_table(rows, bool(asked["text"].strip()))
+
+
+def _open_clicked() -> None:
+    """Leave for the patient whose row was clicked; nothing is searched or drawn before."""
+    table = st.session_state.get("patients")
+    for row_number, _ in table.selection.cells if table else ():
+        session.open_patient(st.session_state["listed"][row_number])
+        del st.session_state["patients"]  # or who comes back at once would be sent here again
+        st.switch_page("views/recommend.py")
 
 
 def _ask(facets: dict) -> dict:
@@ -116,7 +126,8 @@ def _draw_table(rows: list[dict], searched: bool) -> None:
         ]
     columns["Leading diagnoses of the last visit"] = [row["leading_diagnoses"] for row in rows]
     columns["Split"] = [row["split"] for row in rows]
-    clicked = st.dataframe(
+    st.session_state["listed"] = columns["Patient"]
+    st.dataframe(
         pd.DataFrame(columns),
         key="patients",
         hide_index=True,
@@ -137,9 +148,6 @@ def _draw_table(rows: list[dict], searched: bool) -> None:
             "Found by": st.column_config.TextColumn(width=300),
         },
     )
-    for row_number, _ in clicked.selection.cells:
-        session.open_patient(rows[row_number]["patient_id"])
-        st.switch_page("views/recommend.py")
 
 
 def _draw_nothing(asked: dict, facets: dict) -> None:

@@ -1,4 +1,8 @@
-"""Recommend: one visit, what the models read of it, and what teacher and student answer."""
+"""Recommend: one visit, what the models read of it, and what teacher and student answer.
+
+Nothing here waits for the teacher. The student's answer is drawn at once; a fragment that draws
+nothing looks a few times a second whether there is more, and then the page is drawn again.
+"""
 
 import streamlit as st
 
@@ -12,6 +16,7 @@ from app.widgets import (
     probability_chart,
     prompt_panel,
     recommendation_table,
+    skeleton,
     timeline,
     visit_record,
 )
@@ -22,6 +27,7 @@ from engine.terminology import atc
 
 SHOWN_VISITS = 5  # other visits listed before one asks for all
 WIDE_ENOUGH = 540  # pixels a column needs before chart and table stand side by side
+LOOK_EVERY = 0.25  # seconds between two looks for the teacher's answer
 SORT_LABEL = {"teacher": "Teacher", "student": "Student", "agreement": "Agreement"}
 
 
@@ -35,9 +41,11 @@ def show() -> None:
     visits = cohort.visits(patient_id)
     visit = _choose_visit(visits)
     _draw_visits(cohort, visits, visit)
-    answers, reading = st.container(), st.container()
+    seen = _draw_models(cohort, visit)
     _draw_other_visits(cohort, visits, visit)
-    _draw_models(cohort, visit, answers, reading)
+    if not all(seen):
+        session.ask_teacher(cohort, visit)  # last, so that it does not slow what can be drawn now
+        _look_for_more(cohort, visit, seen)
 
 
 def _draw_no_patient() -> None:
@@ -123,29 +131,46 @@ def _draw_other_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> Non
 # ---------------------------------------------------------------- the models
 
 
-def _draw_models(cohort: Cohort, visit: Visit, answers, reading) -> None:
-    """Draw the student's answer at once, then what the teacher reads and what both say."""
-    with answers:
-        by, options = _ask_order()
-        trouble, place = st.container(), st.empty()
+def _draw_models(cohort: Cohort, visit: Visit) -> tuple[bool, ...]:
+    """Draw what the models have answered so far; return the progress that this is drawn from."""
+    by, options = _ask_order()
     try:
-        with options:
-            with_sets = _ask_for_sets()
-        if st.session_state.get("answered") == visit.visit_id:
-            _draw_prompt(cohort, visit, reading)
-            both = session.recommend(cohort, visit, "both")
-        else:
-            with place.container(), st.spinner("The teacher is reading the record …"):
-                first = session.recommend(cohort, visit, "student")
-                _draw_answer(cohort, visit, first, by, with_sets)
-                _draw_prompt(cohort, visit, reading)
-                both = session.recommend(cohort, visit, "both")
-            st.session_state["answered"] = visit.visit_id
-        with place.container():
-            _draw_answer(cohort, visit, both, by, with_sets)
+        seen = session.progress(cohort, visit)
+        recommender = session.recommender()
     except WorkbenchError as error:
-        with trouble:
-            notice.error(str(error), title="The models cannot be asked")
+        notice.error(str(error), title="The models cannot be asked")
+        st.button("Load the models again", on_click=session.load_again, icon=":material/replay:")
+        return ()
+    if recommender is None:
+        skeleton.draw("The models are being loaded, once after the start …")
+        return seen
+    with options:
+        with_sets = _ask_for_sets(recommender.pair)
+    answers = [recommender.ask(cohort, visit, "student")]
+    try:
+        teacher = session.teacher_answer(cohort, visit)
+        answers += [teacher] if teacher else []
+        waiting = teacher is None
+    except WorkbenchError as error:
+        _draw_teachers_failure(error)
+        waiting = False
+    said = recommender.combine(visit, answers)
+    _draw_answer(cohort, visit, recommender, said, by, with_sets, waiting)
+    _draw_prompt(cohort, visit)
+    return seen
+
+
+@st.fragment(run_every=LOOK_EVERY)
+def _look_for_more(cohort: Cohort, visit: Visit, seen: tuple[bool, ...]) -> None:
+    """Draw the page again as soon as there is more to draw than what was seen."""
+    with session.faults_shown():
+        if session.progress(cohort, visit) != seen:
+            st.rerun()
+
+
+def _draw_teachers_failure(error: WorkbenchError) -> None:
+    notice.error(str(error), title="The teacher cannot be asked; this is the student's answer")
+    st.button("Ask the teacher again", on_click=session.forget_question, icon=":material/replay:")
 
 
 def _ask_order():
@@ -167,79 +192,79 @@ def _ask_order():
     return by, options
 
 
-def _ask_for_sets() -> bool:
+def _ask_for_sets(pair) -> bool:
     """Ask whether to show the prediction sets, of models that have them."""
-    if not _has_sets():
+    if not _has_sets(pair):
         return False
     return st.toggle("Show the prediction set", key="prediction_set", persist_state="session")
 
 
-def _has_sets() -> bool:
-    calibration = session.recommender().pair.calibration
-    return any(calibration[model].prediction_set for model in prediction_set.MODELS)
+def _has_sets(pair) -> bool:
+    return any(pair.calibration[model].prediction_set for model in prediction_set.MODELS)
 
 
-def _draw_prompt(cohort: Cohort, visit: Visit, reading) -> None:
-    prompt = session.prompt(cohort, visit)
-    with reading:
-        st.subheader("What the teacher reads", anchor=False)
+def _draw_prompt(cohort: Cohort, visit: Visit) -> None:
+    st.subheader("What the teacher reads", anchor=False)
+    try:
+        prompt = session.prompt(cohort, visit)
+    except WorkbenchError as error:
+        notice.error(str(error), title="The prompt cannot be shown")
+        return
+    if prompt is None:
+        skeleton.draw("The teacher is being loaded, once after the start …", lines=5)
+    else:
         prompt_panel.draw(prompt.text, prompt.tokens, prompt.omitted)
 
 
-def _draw_answer(cohort: Cohort, visit: Visit, answer, by: str, with_sets: bool) -> None:
+def _draw_answer(
+    cohort: Cohort, visit: Visit, recommender, said, by: str, with_sets: bool, waiting: bool
+) -> None:
     """Draw the cards, the chart and the table of one recommendation, in the order asked for."""
-    sets = answer.prediction_sets if with_sets else None
-    answer_summary.draw(answer, visit)
-    rows = agreement.ordered(answer.rows, answer.thresholds, by)
+    sets = said.prediction_sets if with_sets else None
+    answer_summary.draw(said, visit, waiting)
+    rows = agreement.ordered(said.rows, said.thresholds, by)
+    trained_on = recommender.pair.manifest["cohort"]["fingerprint"]
+    split = cohort.split_of(visit.patient_id)
     if rows:
-        _draw_rows(cohort, visit, rows, answer.thresholds, sets)
+        known = answer_summary.acquaintance(trained_on, cohort.fingerprint, split)
+        _draw_rows(rows, said.thresholds, known, sets, waiting)
     else:
         st.info("Neither model reaches its threshold for any medication group.")
     if sets:
-        trained_here = _trained_on() == cohort.fingerprint
-        split = cohort.split_of(visit.patient_id)
-        prediction_set.draw(answer, visit, atc.name, trained_here, split)
+        trained_here = trained_on == cohort.fingerprint
+        prediction_set.draw(said, visit, atc.name, trained_here, split)
     if rows:
-        _draw_remarks(visit, answer)
-    if not _has_sets():
+        _draw_remarks(visit, said, recommender.vocabulary)
+    if not _has_sets(recommender.pair):
         st.caption(prediction_set.ABSENT)
 
 
 def _draw_rows(
-    cohort: Cohort, visit: Visit, rows, thresholds: dict[str, float], sets: dict | None
+    rows, thresholds: dict[str, float], known: str, sets: dict | None, waiting: bool
 ) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(agreement.legend(rows, thresholds), width="stretch")
-        st.html(_acquaintance(cohort, visit), width="content")
-    chart = probability_chart.figure(rows, thresholds)
+        st.html(known, width="content")
+    chart = probability_chart.figure(rows, thresholds, waiting)
     with st.grid(2, min_column_width=WIDE_ENOUGH):
         st.plotly_chart(
             chart,
+            key="probabilities",
             config=style.CHART_CONFIG,
             theme=None,
             alt="Probabilities of teacher and student for each medication group",
         )
-        recommendation_table.draw(rows, thresholds, chart.layout.height, sets)
+        recommendation_table.draw(rows, thresholds, chart.layout.height, sets, waiting)
 
 
-def _acquaintance(cohort: Cohort, visit: Visit) -> str:
-    return answer_summary.acquaintance(
-        _trained_on(), cohort.fingerprint, cohort.split_of(visit.patient_id)
-    )
-
-
-def _trained_on() -> str:
-    return session.recommender().pair.manifest["cohort"]["fingerprint"]
-
-
-def _draw_remarks(visit: Visit, answer) -> None:
+def _draw_remarks(visit: Visit, said, vocabulary) -> None:
     """Say what neither model proposed though it was given, and which codes are new to them."""
-    missed = answer_summary.missed(answer, visit)
-    if missed and answer.latency_ms.get("teacher") is not None:
+    missed = answer_summary.missed(said, visit)
+    if missed and said.latency_ms.get("teacher") is not None:
         st.caption(
             f"Given during this visit, proposed by neither model: {style.literal(_names(missed))}."
         )
-    unseen = answer_summary.unseen(session.recommender().vocabulary, visit)
+    unseen = answer_summary.unseen(vocabulary, visit)
     if unseen:
         st.caption(
             "Codes that did not occur in training, so the student cannot tell them apart; the "

@@ -15,10 +15,14 @@ ACQUAINTANCE = {
 OTHER_COHORT = ("The models were trained on another cohort", "")
 
 
-def draw(recommendation, visit: Visit) -> None:
-    """Draw a card a model, and one for what the two have in common."""
-    cards = [_model_card(model, recommendation, visit) for model in MODELS]
-    cards.append(_agreement_card(recommendation))
+def draw(recommendation, visit: Visit, waiting: bool = False) -> None:
+    """Draw a card a model, and one for what the two have in common.
+
+    Args:
+        waiting: whether an answer that is missing is still to come.
+    """
+    cards = [_model_card(model, recommendation, visit, waiting) for model in MODELS]
+    cards.append(_agreement_card(recommendation, waiting))
     st.html(f'<div class="wb-cards">{"".join(cards)}</div>')
 
 
@@ -46,12 +50,14 @@ def unseen(vocabulary, visit: Visit) -> list[str]:
     return [code.split(":", 1)[-1] for code in codes]
 
 
-def _model_card(model: str, recommendation, visit: Visit) -> str:
+def _model_card(model: str, recommendation, visit: Visit, waiting: bool) -> str:
     latency = recommendation.latency_ms.get(model)
     title = model.capitalize()
     version = f"version {style.text(recommendation.versions.get(model, ''))}"
     if latency is None:
-        return _card(title, "…", f"no answer yet<br>{version}")
+        if waiting:
+            return _card(title, "…", f"reading the record …<br>{version}")
+        return _card(title, "–", f"no answer<br>{version}")
     proposed = _proposed(recommendation, model)
     lines = [f"answered in {milliseconds(latency)}"]
     if visit.medications:
@@ -60,10 +66,10 @@ def _model_card(model: str, recommendation, visit: Visit) -> str:
     return _card(title, _groups(len(proposed)), f"{' · '.join(lines)}<br>{version}")
 
 
-def _agreement_card(recommendation) -> str:
+def _agreement_card(recommendation, waiting: bool) -> str:
     teacher, student = (_proposed(recommendation, model) for model in MODELS)
     if recommendation.latency_ms.get("teacher") is None:
-        return _card("Agreement", "…", "known when both have answered")
+        return _card("Agreement", "…" if waiting else "–", "known when both have answered")
     return _card(
         "Agreement",
         _groups(len(teacher & student)),

@@ -8,17 +8,21 @@ from app.widgets import agreement
 ROW_HEIGHT = 27  # pixels
 FRAME = 58  # pixels above and below the rows
 LONGEST_NAME = 40  # characters of a group's name beside its bars; the whole name is in the hover
+PALE_LENGTH = 0.25  # of a bar that is still to come: short, so that it reads as no answer
 MODELS = (("teacher", 0), ("student", 1))  # model, which of the two shades
 
 
-def figure(rows, thresholds: dict[str, float]) -> go.Figure:
+def figure(rows, thresholds: dict[str, float], waiting: bool = False) -> go.Figure:
     """Return the paired bars of `rows`, the first on top.
 
     Args:
         rows: `Row`s of a recommendation, already in order.
         thresholds: of "teacher" and "student"; each is drawn as a line through the chart.
+        waiting: whether the teacher's answer is still to come: its bars are then pale and tell
+            nothing, and a line is kept free for a group that it may add.
     """
-    chart = style.empty_figure(ROW_HEIGHT * max(len(rows), 1) + FRAME)
+    lines = len(rows) + waiting
+    chart = style.empty_figure(ROW_HEIGHT * max(lines, 1) + FRAME)
     kinds = [agreement.of(row, thresholds) for row in rows]
     for model, shade in MODELS:
         chart.add_bar(
@@ -36,6 +40,8 @@ def figure(rows, thresholds: dict[str, float]) -> go.Figure:
             offsetgroup=model,
             textposition="none",
         )
+    if waiting:
+        _draw_pale_bars(chart, rows)
     chart.update_layout(
         barmode="group",
         bargap=0.28,
@@ -45,7 +51,7 @@ def figure(rows, thresholds: dict[str, float]) -> go.Figure:
     chart.update_yaxes(
         tickvals=[row.atc for row in rows],
         ticktext=[_label(row) for row in rows],
-        range=[len(rows) - 0.5, -0.5],  # first row on top
+        range=[lines - 0.5, -0.5],  # first row on top
         type="category",
         automargin=True,
         fixedrange=True,
@@ -66,6 +72,19 @@ def figure(rows, thresholds: dict[str, float]) -> go.Figure:
     _draw_thresholds(chart, rows, thresholds)
     _mark_given(chart, rows)
     return chart
+
+
+def _draw_pale_bars(chart: go.Figure, rows) -> None:
+    """Draw where the teacher's bars will stand."""
+    chart.add_bar(
+        name="to come",
+        orientation="h",
+        y=[row.atc for row in rows],
+        x=[PALE_LENGTH] * len(rows),
+        marker={"color": style.LINE, "opacity": 0.55, "cornerradius": 2, "line": {"width": 0}},
+        hoverinfo="skip",
+        offsetgroup="teacher",
+    )
 
 
 def _draw_thresholds(chart: go.Figure, rows, thresholds: dict[str, float]) -> None:

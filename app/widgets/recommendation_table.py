@@ -30,16 +30,26 @@ def frame(rows, sets: dict | None = None) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def draw(rows, thresholds: dict[str, float], height: int, sets: dict | None = None) -> None:
-    """Draw the table, `height` pixels high; a probability that reaches its threshold is bold."""
+def draw(
+    rows,
+    thresholds: dict[str, float],
+    height: int,
+    sets: dict | None = None,
+    waiting: bool = False,
+) -> None:
+    """Draw the table, `height` pixels high; a probability that reaches its threshold is bold.
+
+    A missing probability is a dash, or three dots where an answer is still to come.
+    """
     table = frame(rows, sets)
     styled = table.style.apply(_emphasise, axis=1, rows=rows, thresholds=thresholds)
     st.dataframe(
         styled,
+        key="recommendation",
         hide_index=True,
         height=height,
         row_height=ROW_HEIGHT,
-        placeholder="–",
+        placeholder="…" if waiting else "–",
         alt="Medication groups with the probabilities of teacher and student",
         column_config={
             "Code": st.column_config.TextColumn(width=58),

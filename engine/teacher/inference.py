@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.config import PromptRecipe, Recipe, TeacherRecipe
 from engine.prompts import Prompt, Title
@@ -112,9 +112,11 @@ class Teacher(Reader):
         groups: int,
         options: PromptRecipe,
         prepared: Path | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
+        """Load the weights; and the base model's tokenizer, unless the caller has it already."""
         self.options = options
-        self.tokenizer = load_tokenizer(recipe.base_model)
+        self.tokenizer = load_tokenizer(recipe.base_model) if tokenizer is None else tokenizer
         pad_id = self.tokenizer.pad_token_id
         model = teacher_model.load(recipe, adapter, groups, pad_id, prepared)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -124,11 +126,17 @@ class Teacher(Reader):
             self.linear_path = LinearPath.load(adapter / LINEAR_PATH, groups)
 
     @classmethod
-    def of(cls, recipe: Recipe, adapter: Path, groups: int) -> "Teacher":
+    def of(
+        cls,
+        recipe: Recipe,
+        adapter: Path,
+        groups: int,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> "Teacher":
         """Open the teacher a recipe trained; its preparation, if any, lies beside `adapter`."""
         options = recipe.teacher
         prepared = adapter.parent / preparation.FOLDER if options.preparation else None
-        return cls(options, adapter, groups, recipe.prompt, prepared)
+        return cls(options, adapter, groups, recipe.prompt, prepared, tokenizer)
 
     def read(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
         """Score one batch of prompts; with a linear path, logits are its and the network's mean."""

@@ -3,12 +3,17 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+from concurrent.futures import wait
 from pathlib import Path
+from threading import Event
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from app import session
 from app.widgets import patient_header
 from app.widgets.notice import DECISION_SUPPORT
 from engine.errors import WorkbenchError
@@ -26,6 +31,8 @@ def installation(tiny_cohort, tiny_pair, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_COHORT", str(tiny_cohort))
     monkeypatch.setenv("WORKBENCH_MODELS", str(tiny_pair))
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "data"))
+    st.cache_data.clear()  # what another test's app has loaded and answered
+    st.cache_resource.clear()
     return tmp_path
 
 
@@ -45,7 +52,19 @@ def open_page(patient_id=None, visit_id=None):
         app.session_state["patient_id"] = patient_id
     if visit_id is not None:
         app.session_state["visit_id"] = visit_id
-    return app.switch_page(RECOMMEND).run()
+    return settled(app.switch_page(RECOMMEND))
+
+
+def settled(app):
+    """Draw the page until the models have answered, as a browser does by looking for more."""
+    app.run()
+    if session.cohort_folder().is_dir():
+        wait([session.models().student, session.models().tokenizer])
+        app.run()
+    if "teacher_question" in app.session_state:
+        wait([app.session_state["teacher_question"][1]])
+        app.run()
+    return app
 
 
 def page_text(app):
@@ -225,8 +244,10 @@ def test_another_visit_can_be_chosen(installation, cohort):
     patient_id = max(cohort.patient_ids(), key=lambda patient: len(cohort.visits(patient)))
     visits = cohort.visits(patient_id)
     app = open_page(patient_id)
-    app.selectbox(key="visit_choice").set_value(visits[0].visit_id).run()
+    app.selectbox(key="visit_choice").set_value(visits[0].visit_id)
+    settled(app)
     assert is_healthy(app)
+    assert page_text(app).count("answered in ") == 2
     assert f"1 of {len(visits)}" in page_text(app)
     assert "First visit" in page_text(app)
 
@@ -237,6 +258,120 @@ def test_chart_and_table_can_be_sorted_by_either_model(installation, cohort):
         app.segmented_control(key="sort").set_value(model.lower()).run()
         values = answered(app)[model].dropna().tolist()
         assert values == sorted(values, reverse=True)
+
+
+@pytest.fixture
+def slow_teacher(monkeypatch):
+    """Let the teacher begin with a question only when this event is set; returns it."""
+    go_on = Event()
+    ask = Recommender.ask
+
+    def wait_first(self, cohort, visit, model):
+        if model == "teacher":
+            assert go_on.wait(timeout=60)
+        return ask(self, cohort, visit, model)
+
+    monkeypatch.setattr(Recommender, "ask", wait_first)
+    yield go_on
+    go_on.set()
+
+
+def open_at_once(patient_id, app=None):
+    """Open a patient with the models loaded, and do not wait for the teacher's answer."""
+    app = app or start()
+    wait([session.models().student, session.models().tokenizer])
+    app.session_state["patient_id"] = patient_id
+    app.switch_page(RECOMMEND).run()
+    return app
+
+
+def question(app):
+    return app.session_state["teacher_question"][1]
+
+
+def test_the_students_answer_is_drawn_while_the_teacher_reads(installation, cohort, slow_teacher):
+    app = open_at_once(cohort.patient_ids()[0])
+    assert is_healthy(app)
+    table = answered(app)
+    assert table["Student"].notna().any()
+    assert table["Teacher"].isna().all()
+    assert "reading the record" in page_text(app)
+    assert "Which medication groups" in page_text(app)
+    assert not question(app).done()
+
+    app.segmented_control(key="sort").set_value("student").run()  # the page is not blocked
+    assert is_healthy(app)
+    assert answered(app)["Teacher"].isna().all()
+
+    slow_teacher.set()
+    wait([question(app)])
+    app.run()
+    assert_whole_page(app, cohort.visit(cohort.patient_ids()[0]))
+    assert "reading the record" not in page_text(app)
+
+
+def test_the_answer_about_a_patient_who_was_left_is_never_shown(installation, cohort, slow_teacher):
+    first, second, third = cohort.patient_ids()[:3]
+    app = open_at_once(first)
+    being_answered = question(app)
+    open_at_once(second, app)
+    withdrawn = question(app)
+    open_at_once(third, app)
+    assert withdrawn.cancelled()
+
+    slow_teacher.set()
+    wait([being_answered])
+    app.run()
+    wait([question(app)])
+    app.run()
+    assert_whole_page(app, cohort.visit(third))
+    expected = Recommender.load(session.pair_folder()).recommend(cohort, cohort.visit(third))
+    shown = answered(app).set_index("Code")["Teacher"].to_dict()
+    assert shown == {row.atc: row.teacher for row in expected.rows}
+
+
+def test_who_returns_to_a_patient_finds_both_answers_at_once(installation, cohort):
+    app = open_page(cohort.patient_ids()[0])
+    open_at_once(cohort.patient_ids()[1], app)
+    open_at_once(cohort.patient_ids()[0], app)
+    assert_whole_page(app, cohort.visit(cohort.patient_ids()[0]))
+
+
+def test_a_page_opened_while_the_models_load_waits_without_blocking(
+    installation, cohort, monkeypatch
+):
+    may_load = Event()
+    load = Recommender.load
+
+    def slow_load(folder):
+        assert may_load.wait(timeout=60)
+        return load(folder)
+
+    monkeypatch.setattr(Recommender, "load", slow_load)
+    app = start()
+    app.session_state["patient_id"] = cohort.patient_ids()[0]
+    app.switch_page(RECOMMEND).run()
+    try:
+        assert is_healthy(app)
+        assert "being loaded" in page_text(app)
+        assert f"Patient {cohort.patient_ids()[0]}" in page_text(app)
+    finally:
+        may_load.set()
+    assert_whole_page(settled(app), cohort.visit(cohort.patient_ids()[0]))
+
+
+def test_no_page_brings_pytorch_with_it():
+    """Its import takes seconds, so the models are loaded behind the first page."""
+    pages = "app.session, app.views.patients, app.views.recommend, app.views.quality"
+    heavy = "{'torch', 'transformers', 'peft', 'sklearn', 'scipy'} & set(sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {pages}; print({heavy} or 'none')"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(MAIN).parents[1],
+    )
+    assert done.stdout.strip() == "none"
 
 
 @pytest.fixture
@@ -366,21 +501,44 @@ def test_missing_models_leave_the_record_readable(installation, cohort, monkeypa
     assert cohort.patient_ids()[0] in page_text(app)
 
 
+def no_teacher(self):
+    raise WorkbenchError("pretrained/base: is missing; run `make run` once")
+
+
 def test_without_the_teacher_the_students_answer_and_the_prompt_stay(
     installation, cohort, monkeypatch
 ):
-    def no_teacher(self):
-        raise WorkbenchError("pretrained/base: is missing; run `make run` once")
+    with monkeypatch.context() as broken:
+        broken.setattr(Recommender, "teacher", property(no_teacher))
+        app = open_page(cohort.patient_ids()[0])
+        assert not app.exception
+        assert len(app.error) == 1
+        assert "pretrained/base" in app.error[0].value.replace("\\", "")
+        table = answered(app)
+        assert table["Student"].notna().any()
+        assert table["Teacher"].isna().all()
+        assert "reading the record" not in page_text(app)
+        assert "Which medication groups" in page_text(app)  # the prompt needs no weights
 
-    monkeypatch.setattr(Recommender, "teacher", property(no_teacher))
-    st.cache_data.clear()
+    next(button for button in app.button if "again" in button.label).click()
+    settled(app)
+    assert is_healthy(app)
+    assert answered(app)["Teacher"].notna().any()
+
+
+def test_a_fault_of_the_teacher_shows_and_logs_no_record(installation, cohort, monkeypatch, caplog):
+    def broken(self, cohort, visit, model):
+        if model == "teacher":
+            raise ValueError(f"the whole record of {visit.patient_id}")
+        return ask(self, cohort, visit, model)
+
+    ask = Recommender.ask
+    monkeypatch.setattr(Recommender, "ask", broken)
     app = open_page(cohort.patient_ids()[0])
     assert not app.exception
-    assert "pretrained/base" in app.error[0].value.replace("\\", "")
-    table = answered(app)
-    assert table["Student"].notna().any()
-    assert table["Teacher"].isna().all()
-    assert "Which medication groups" in page_text(app)  # the prompt needs no weights
+    assert "went wrong" in app.error[0].value
+    assert "ValueError" in caplog.text
+    assert "whole record" not in page_text(app) + caplog.text
 
 
 def test_a_damaged_model_file_is_named(installation, cohort, tiny_pair, monkeypatch):
