@@ -130,6 +130,7 @@ class StudentRecipe(Section):
     alignment_weight: float = Field(0.1, ge=0)  # beta
     alignment_temperature: float = Field(0.1, gt=0)
     linear_path: bool = False  # weights from codes straight to the logits, beside the transformer
+    linear_path_from_teacher: bool = False  # it starts from the weights of the teacher's path
     logit_weight: float = Field(0.0, ge=0)  # of the distillation of the teacher's logits
     logit_temperature: float = Field(2.0, gt=0)
     embeddings_from_teacher: bool = False  # codes start from their titles; unseen ones have them
@@ -142,6 +143,12 @@ class StudentRecipe(Section):
     def _heads_divide_the_hidden_size(self) -> "StudentRecipe":
         if self.hidden_size % self.heads:
             raise ValueError("hidden_size must be a multiple of heads")
+        return self
+
+    @model_validator(mode="after")
+    def _a_start_needs_its_path(self) -> "StudentRecipe":
+        if self.linear_path_from_teacher and not self.linear_path:
+            raise ValueError("linear_path_from_teacher needs linear_path; set both, or neither")
         return self
 
     @model_validator(mode="after")
@@ -162,6 +169,12 @@ class Recipe(Section):
     student: StudentRecipe = StudentRecipe()
     calibration: Literal["temperature", "isotonic"] = "temperature"  # of both models' probabilities
     coverage: float = Field(0.9, gt=0, lt=1)  # share of what was given in the prediction sets
+
+    @model_validator(mode="after")
+    def _the_teacher_has_the_path_to_start_from(self) -> "Recipe":
+        if self.student.linear_path_from_teacher and not self.teacher.linear_path:
+            raise ValueError("student.linear_path_from_teacher needs teacher.linear_path: true")
+        return self
 
 
 def load_recipe(path: Path) -> Recipe:

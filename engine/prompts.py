@@ -12,7 +12,7 @@ earlier visits, and stays when they go: a patient's last medications say more ab
 than anything else. They lose their tail only when the present visit is down to its main codes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -130,16 +130,17 @@ def _part(visit: Visit, title: Title, options: PromptRecipe, present: Visit | No
     if present is not None:
         months = max(0, round((present.admit_time - visit.admit_time).days / 30.44))
     return _Part(
-        _code_names("diagnosis", visit.diagnoses, title, options),
-        _code_names("procedure", visit.procedures, title, options),
-        tuple(_group_name(group, options) for group in visit.medications),
+        code_names("diagnosis", visit.diagnoses, title, options),
+        code_names("procedure", visit.procedures, title, options),
+        tuple(group_name(group, options) for group in visit.medications),
         months,
     )
 
 
-def _code_names(
-    kind: icd.Kind, codes: tuple[str, ...], title: Title, options: PromptRecipe
+def code_names(
+    kind: icd.Kind, codes: Sequence[str], title: Title, options: PromptRecipe
 ) -> tuple[str, ...]:
+    """Return what a prompt calls some codes, each once."""
     if options.titles == "code":
         return tuple(f"{icd.dotted(kind, code)} (ICD-{code.partition(':')[0]})" for code in codes)
     long = (title(kind, code) for code in codes)
@@ -148,7 +149,8 @@ def _code_names(
     return tuple(long)
 
 
-def _group_name(group: str, options: PromptRecipe) -> str:
+def group_name(group: str, options: PromptRecipe) -> str:
+    """Return what a prompt calls a medication group."""
     if options.titles == "code":
         return f"{group} (ATC)"
     name = _lower_first(atc.name(group))

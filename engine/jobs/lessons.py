@@ -11,11 +11,14 @@ from engine.records.cohort import Cohort
 from engine.records.schema import Visit
 from engine.student.distillation import CachedTargets, OnlineTargets
 from engine.student.perturbed import perturbed
+from engine.student.teacher_path import PathReader
 from engine.student.title_embeddings import TitleReader
 from engine.student.training import Lessons
 from engine.teacher import hidden_states
 from engine.teacher.hidden_states import HiddenStates
 from engine.teacher.inference import Teacher
+from engine.teacher.linear_path import FILE as LINEAR_PATH
+from engine.teacher.linear_path import LinearPath
 
 
 def gather(
@@ -51,7 +54,16 @@ def gather(
     if options.embeddings_from_teacher:
         embeddings = teacher.model.get_input_embeddings().weight.detach().float().cpu()
         titles = TitleReader(teacher.tokenizer, embeddings, cohort.title)
-    return Lessons(training, targets, unlabelled, titles)
+    path = path_reader(cohort, recipe, output / "teacher")
+    return Lessons(training, targets, unlabelled, titles, path)
+
+
+def path_reader(cohort: Cohort, recipe: Recipe, adapter: Path) -> PathReader | None:
+    """Open the linear path of a teacher where its student starts from it."""
+    if not recipe.student.linear_path_from_teacher:
+        return None
+    path = LinearPath.load(adapter / LINEAR_PATH, len(cohort.vocabulary.medications))
+    return PathReader(path, cohort.title, recipe.prompt)
 
 
 def to_cache(cohort: Cohort, recipe: Recipe, training: Sequence[Visit]) -> list[Visit]:

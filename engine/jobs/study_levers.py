@@ -42,6 +42,12 @@ def student_levers(recipe: Recipe) -> list[Lever]:
             {"student": {"embeddings_from_teacher": not own.embeddings_from_teacher}},
         ),
     ]
+    if own.linear_path and recipe.teacher.linear_path:
+        start = own.linear_path_from_teacher
+        said = "linear path from nothing" if start else "linear path from the teacher's"
+        levers.append(
+            Lever("path_start", said, {"student": {"linear_path_from_teacher": not start}})
+        )
     if own.unlabelled:
         levers.append(Lever("copies", "without altered visits", {"student": {"unlabelled": 0}}))
     if recipe.data.samples == "every":
@@ -57,6 +63,7 @@ def teacher_levers(recipe: Recipe) -> list[Lever]:
     weighting = "none" if own.class_weighting == "sqrt" else "sqrt"
     smoothing = 0.0 if own.label_smoothing else 0.05
     focal = 0.0 if own.focal_gamma else 1.0
+    pooling = "last" if own.pooling == "last_and_mean" else "last_and_mean"
     rank = own.lora_rank // 2
     scale = {"lora_rank": rank, "lora_alpha": max(1, own.lora_alpha * rank // own.lora_rank)}
     first = "medications" if order == "medications_first" else "latest visit"
@@ -77,6 +84,7 @@ def teacher_levers(recipe: Recipe) -> list[Lever]:
             f"hard cases weigh more ({focal:g})" if focal else "hard cases weigh the same",
             {"teacher": {"focal_gamma": focal}},
         ),
+        Lever("pooling", _pooling(pooling), {"teacher": {"pooling": pooling}}),
         Lever("long_short", f"{titles} code titles", {"prompt": {"titles": titles}}),
         Lever("order", f"{first} first in the prompt", {"prompt": {"order": order}}),
     ]
@@ -127,7 +135,12 @@ def plan_levers(setting: Setting, workshop: Workshop, plan: Plan) -> dict:
 def _linear_path(recipe: Recipe) -> Lever:
     own = recipe.student.linear_path
     said = "without the linear path" if own else "with a linear path"
-    return Lever("linear_path", said, {"student": {"linear_path": not own}})
+    switched = {"linear_path": not own, "linear_path_from_teacher": False}
+    return Lever("linear_path", said, {"student": switched})
+
+
+def _pooling(pooling: str) -> str:
+    return "last token only" if pooling == "last" else "mean of the prompt beside its last token"
 
 
 def _undistilled_path(setting: Setting, workshop: Workshop, plan: Plan) -> str:

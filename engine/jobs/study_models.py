@@ -27,7 +27,11 @@ from engine.student.distillation import CachedTargets
 from engine.student.perturbed import MARK
 from engine.student.title_embeddings import TitleReader
 from engine.teacher import hidden_states
+from engine.teacher.base_model import load_tokenizer
+from engine.teacher.data import build_examples
 from engine.teacher.inference import Teacher
+from engine.teacher.linear_path import FILE as LINEAR_PATH
+from engine.teacher.linear_path import LinearPath, apart, as_text
 from engine.teacher.model import WEIGHTS
 
 LATENCY_VISITS = 20  # single visits timed, of which the median is told
@@ -116,6 +120,27 @@ class Workshop:
             (states,),
             alone=True,
         )
+
+    def teacher_half(self, half: str) -> Part:
+        """One half of a teacher with a linear path: "language_model" or "linear_path", alone."""
+        states = self.states(self.recipe)
+
+        def compute() -> Outcome:
+            visits = [*self.validation, *self.test]
+            both = self.parts.get(states).arrays["logits"][-len(visits) :]
+            adapter = self._adapter(self.recipe, states.name)
+            path = LinearPath.load(adapter / LINEAR_PATH, both.shape[1])
+            tokenizer = load_tokenizer(self.recipe.teacher.base_model)
+            read = build_examples(
+                visits, self.cohort.title, tokenizer, self.recipe.prompt, self.vocabulary
+            )
+            logits = path.logits(as_text(tokenizer, read.input_ids))
+            if half == "language_model":
+                logits = apart(both, logits)
+            split, facts = len(self.validation), {"parameters": None, "bytes": None}
+            return self._outcome(logits[:split], logits[split:], facts)
+
+        return Part(f"teacher_{half}", {"kind": half, "states": states.key}, compute, (states,))
 
     def student(
         self,
@@ -219,7 +244,13 @@ class Workshop:
             embeddings = teacher.model.get_input_embeddings().weight.detach().float().cpu()
             titles = TitleReader(teacher.tokenizer, embeddings, self.cohort.title)
         targets = CachedTargets(hidden[rows], logits[rows], count)
-        return student_training.Lessons(chosen[:count], targets, chosen[count:], titles)
+        path = None
+        if distil and recipe.student.linear_path_from_teacher:
+            adapter = self._adapter(taught_by, needs[0].name)
+            path = lessons.path_reader(
+                self.cohort, taught_by.model_copy(update={"student": recipe.student}), adapter
+            )
+        return student_training.Lessons(chosen[:count], targets, chosen[count:], titles, path)
 
     def _rows(self, recipe: Recipe, copies: int) -> list[int]:
         """Rows of the training visits that a recipe takes, then of the copies of these."""

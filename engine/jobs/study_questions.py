@@ -52,6 +52,11 @@ def _ablations(setting: Setting, workshop: Workshop, plan: Plan) -> dict:
     """Take one piece out at a time; what the teacher reads changes only with `teachers`."""
     recipe = setting.recipe
     names = [student(setting, workshop, plan), undistilled(setting, workshop, plan)]
+    if recipe.teacher.linear_path:
+        names.append(plan.add("teacher", "Teacher", [workshop.teacher(recipe)]))
+        for half in ("language_model", "linear_path"):
+            said = f"Teacher, its {half.replace('_', ' ')} alone"
+            names.append(plan.add(f"teacher_{half}", said, [workshop.teacher_half(half)]))
 
     def ablate(name: str, title: str, changed: Recipe, reads_less: bool) -> None:
         retrain = reads_less and setting.teachers
@@ -113,7 +118,8 @@ def compared_pairs(plan: Plan) -> dict[str, list[tuple[str, str]]]:
             *(("student", other) for other in others),
         ]
     if "rq2" in plan.questions:
-        ablated = [name for name in plan.questions["rq2"]["models"] if name != "student"]
+        whole = ("student", "teacher")
+        ablated = [name for name in plan.questions["rq2"]["models"] if name not in whole]
         found["rq2"] = [
             ("teacher" if name.startswith("teacher_") else "student", name)
             for name in ablated

@@ -56,7 +56,7 @@ def adapt(
             loss = functional.binary_cross_entropy_with_logits(
                 logits, batch.labels(logits.shape[1])
             )
-            optimizer.zero_grad(set_to_none=False)
+            optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         reached = score(logits_of(student, held_out), labels)["prauc"]

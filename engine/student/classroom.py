@@ -12,6 +12,7 @@ from engine.records.vocabulary import UNKNOWN, Vocabulary
 from engine.student.categories import Categories, parents
 from engine.student.distillation import Targets
 from engine.student.packed import Packed, Sets, pack
+from engine.student.teacher_path import PathReader
 from engine.student.title_embeddings import TitleReader
 from engine.terminology.interactions import matrix
 
@@ -29,6 +30,7 @@ class Lessons:
     targets: Targets  # of the training visits, then of the unlabelled ones
     unlabelled: Sequence[Visit] = ()
     titles: TitleReader | None = None  # needed for `embeddings_from_teacher`
+    path: PathReader | None = None  # needed for `linear_path_from_teacher`
 
 
 class Classroom:

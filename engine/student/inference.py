@@ -16,6 +16,7 @@ from engine.student.categories import Categories
 from engine.student.model import Student
 from engine.student.packed import Packed, pack
 from engine.student.tables import Tables
+from engine.student.tensors import Lookup
 
 
 def predict(
@@ -26,14 +27,20 @@ def predict(
     batch_size: int = 256,
 ) -> np.ndarray:
     """Return (visits, groups) float32 logits, in the order of `visits`."""
-    packed = pack(
-        visits,
-        vocabulary,
-        recipe.student.max_history,
-        recipe.prompt.profile,
-        student.categories,
-    )
-    return logits_of(student, packed, batch_size)
+    reading = vocabulary, recipe.student.max_history, recipe.prompt.profile, student.categories
+    if student.tables is None:
+        return logits_of(student, pack(visits, *reading), batch_size)
+    lookup = Lookup(*reading)
+    # Histories of one length need no padding; a single batch is not worth the sorting.
+    order = range(len(visits))
+    if len(visits) > batch_size:
+        order = sorted(order, key=lambda number: len(visits[number].history))
+    logits = np.empty((len(visits), len(vocabulary.medications)), np.float32)
+    for start in range(0, len(visits), batch_size):
+        rows = order[start : start + batch_size]
+        encoded = [lookup.encode(visits[row]) for row in rows]
+        logits[rows] = student.tables.logits(encoded).cpu().numpy()
+    return logits
 
 
 def logits_of(student: Student, packed: Packed, batch_size: int = 256) -> np.ndarray:
@@ -42,13 +49,9 @@ def logits_of(student: Student, packed: Packed, batch_size: int = 256) -> np.nda
     device = student.score.weight.device
     logits = np.empty((len(packed), student.score.out_features), np.float32)
     with torch.inference_mode():
-        for start in range(0, len(packed), batch_size):
-            end = min(start + batch_size, len(packed))
-            whole = end - start == len(packed)
-            batch = packed if whole else packed.select(torch.arange(start, end))
-            batch = batch.to(device)
-            answer = student.tables.logits(batch) if student.tables else student(batch).logits
-            logits[start:end] = answer.cpu().numpy()
+        for rows in torch.arange(len(packed)).split(batch_size) if len(packed) else ():
+            output = student(packed.select(rows).to(device))
+            logits[rows.numpy()] = output.logits.cpu().numpy()
     return logits
 
 

@@ -35,7 +35,7 @@ class SetEncoder(nn.Module):
     def __init__(self, codes: int, recipe: StudentRecipe) -> None:
         super().__init__()
         size = recipe.hidden_size
-        self.embedding = nn.Embedding(codes, size)
+        self.embedding = nn.Embedding(codes, size, sparse=True)
         nn.init.normal_(self.embedding.weight, std=size**-0.5)
         self.start = nn.Parameter(torch.zeros(size))  # gathers the set; all there is when empty
         self.encoder = ReadingEncoder(recipe)

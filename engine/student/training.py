@@ -27,6 +27,7 @@ from engine.student.inference import logits_of, ready
 from engine.student.model import Student
 from engine.student.objective import objective
 from engine.student.optimizer import optimizer_for
+from engine.student.teacher_path import start_from_teacher
 from engine.student.title_embeddings import start_from_titles
 
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # (logits, labels) -> named metrics
@@ -35,6 +36,7 @@ WITHOUT_TEACHER = {
     "distillation_weight": 0.0,
     "logit_weight": 0.0,
     "embeddings_from_teacher": False,
+    "linear_path_from_teacher": False,
     "unlabelled": 0,
     "online": False,
 }
@@ -117,6 +119,8 @@ def _untrained(recipe: Recipe, vocabulary: Vocabulary, lessons: Lessons) -> Stud
     student = Student.sized_for(vocabulary, recipe, lessons.targets.hidden_size, categories)
     if from_titles:
         start_from_titles(student, vocabulary, lessons.titles)
+    if recipe.student.linear_path_from_teacher:
+        start_from_teacher(student, vocabulary, lessons.path)
     return student
 
 
@@ -133,7 +137,7 @@ def epoch(
         loss, parts = objective(
             student, batch, teacher, classroom.options, labelled, classroom.interacts
         )
-        optimizer.zero_grad(set_to_none=False)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()

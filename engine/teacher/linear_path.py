@@ -29,6 +29,10 @@ STRENGTH_OF_CHANGE = 0.1  # the same for `adapted`: how far another hospital may
 MINIMUM_PROMPTS = 2  # a phrase of a single training prompt says nothing about another one
 WORD = re.compile(r"[^\W\d_]{3,}")
 OWN_WORDS = "This visit"  # the part of the prompt whose words count beside whole phrases
+# Where an entry stands: a part of the prompt and the beginning of a heading.
+DIAGNOSIS, PROCEDURE = f"{OWN_WORDS} Diagnos", f"{OWN_WORDS} Procedu"
+EARLIER_DIAGNOSIS, EARLIER_GROUP = "Earlier visit Diagnos", "Earlier visit Medicat"
+PREVIOUS, EVER = " Given a", " Ever gi"
 
 
 class LinearPath:
@@ -61,6 +65,11 @@ class LinearPath:
     def logits(self, prompts: Sequence[str]) -> np.ndarray:
         """Return (prompts, groups) float32."""
         return self._inputs(prompts) @ self.weights[:-1] + self.weights[-1]
+
+    def weights_of(self, where: str, entry: str) -> np.ndarray:
+        """Return (groups,): what an entry of a list adds to the logits, by itself."""
+        known = [self.columns[phrase] for phrase in _entry(where, entry) if phrase in self.columns]
+        return self.weights[known].sum(axis=0)
 
     def save(self, file: Path) -> None:
         """Write weights, and the phrases in the header."""
@@ -99,6 +108,11 @@ def together(language_model: np.ndarray, linear_path: np.ndarray) -> np.ndarray:
     return ((language_model + linear_path) / 2).astype(np.float32)
 
 
+def apart(both: np.ndarray, linear_path: np.ndarray) -> np.ndarray:
+    """Return the language model's logits from those of `together` and the linear path's."""
+    return (2 * both - linear_path).astype(np.float32)
+
+
 def phrases_of(prompt: str) -> list[str]:
     """Return the distinct phrases of a prompt (`engine.prompts`), each with where it stands.
 
@@ -119,8 +133,12 @@ def _phrases(prompt: str) -> Iterator[str]:
             continue
         where = f"{part} {heading[:7]}"  # alike for one and for several
         for entry in listed.rstrip(".").split("; "):
-            yield f"{where}: {entry}"
-            if part == OWN_WORDS:
-                yield from (f"{where} with {word}" for word in WORD.findall(entry.lower()))
-            elif heading.startswith("Given at"):
-                yield f"{part} {'Ever given'[:7]}: {entry}"  # at the latest visit is ever, too
+            yield from _entry(where, entry)
+            if where == PREVIOUS:
+                yield from _entry(EVER, entry)  # at the latest visit is ever, too
+
+
+def _entry(where: str, entry: str) -> list[str]:
+    """Return the phrase of a list's entry, and its words where they count."""
+    words = WORD.findall(entry.lower()) if where.startswith(OWN_WORDS) else ()
+    return [f"{where}: {entry}", *(f"{where} with {word}" for word in dict.fromkeys(words))]
