@@ -10,7 +10,7 @@ import torch
 from engine.config import StudentRecipe
 from engine.student.model import Student
 
-FITTED_SLOWER = 0.1  # of the learning rate, for weights that start where a fit has ended
+FITTED_SLOWER = 0.4  # of the learning rate, for weights that start where a fit has ended
 
 
 class DenselyUpdated(torch.optim.AdamW):

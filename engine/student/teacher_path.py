@@ -50,22 +50,27 @@ class PathReader:
         return np.stack([self.path.weights_of(where, name) for name in names] or nothing)
 
 
-def start_from_teacher(student: Student, vocabulary: Vocabulary, reader: PathReader) -> None:
-    """Set the linear path of a student; entries that stand for unknown codes stay at 0."""
+def start_from_teacher(
+    student: Student, vocabulary: Vocabulary, reader: PathReader, share: float = 1.0
+) -> None:
+    """Set a student's linear path to a share of the teacher's; unknown codes stay at 0.
+
+    The teacher itself counts its path half; the rest is what the transformer has to leave room for.
+    """
     path = student.linear_path
+
+    def fill(weights: nn.EmbeddingBag, first: int, rows: np.ndarray) -> None:
+        """Set rows from `first` on: behind the empty one, and the unknown one if there is one."""
+        with torch.no_grad():
+            weights.weight[first : first + len(rows)] = share * torch.from_numpy(rows)
+
     diagnoses, procedures, groups = (
         vocabulary.diagnoses,
         vocabulary.procedures,
         vocabulary.medications,
     )
-    _fill(path.diagnoses, 2, reader.of_codes("diagnosis", diagnoses, DIAGNOSIS))
-    _fill(path.procedures, 2, reader.of_codes("procedure", procedures, PROCEDURE))
-    _fill(path.past_diagnoses, 2, reader.of_codes("diagnosis", diagnoses, EARLIER_DIAGNOSIS))
-    _fill(path.previous, 1, reader.of_groups(groups, PREVIOUS))
-    _fill(path.ever, 1, reader.of_groups(groups, EVER, EARLIER_GROUP))
-
-
-def _fill(weights: nn.EmbeddingBag, first: int, rows: np.ndarray) -> None:
-    """Set rows from `first` on: behind the empty one, and the unknown one where there is one."""
-    with torch.no_grad():
-        weights.weight[first : first + len(rows)] = torch.from_numpy(rows)
+    fill(path.diagnoses, 2, reader.of_codes("diagnosis", diagnoses, DIAGNOSIS))
+    fill(path.procedures, 2, reader.of_codes("procedure", procedures, PROCEDURE))
+    fill(path.past_diagnoses, 2, reader.of_codes("diagnosis", diagnoses, EARLIER_DIAGNOSIS))
+    fill(path.previous, 1, reader.of_groups(groups, PREVIOUS))
+    fill(path.ever, 1, reader.of_groups(groups, EVER, EARLIER_GROUP))

@@ -36,7 +36,7 @@ WITHOUT_TEACHER = {
     "distillation_weight": 0.0,
     "logit_weight": 0.0,
     "embeddings_from_teacher": False,
-    "linear_path_from_teacher": False,
+    "linear_path_from_teacher": 0.0,
     "unlabelled": 0,
     "online": False,
 }
@@ -120,7 +120,8 @@ def _untrained(recipe: Recipe, vocabulary: Vocabulary, lessons: Lessons) -> Stud
     if from_titles:
         start_from_titles(student, vocabulary, lessons.titles)
     if recipe.student.linear_path_from_teacher:
-        start_from_teacher(student, vocabulary, lessons.path)
+        share = recipe.student.linear_path_from_teacher
+        start_from_teacher(student, vocabulary, lessons.path, share)
     return student
 
 

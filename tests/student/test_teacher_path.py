@@ -36,7 +36,7 @@ def recipe() -> Recipe:
                 "heads": 2,
                 "epochs": 1,
                 "linear_path": True,
-                "linear_path_from_teacher": True,
+                "linear_path_from_teacher": 1.0,
             },
         }
     )
@@ -121,8 +121,8 @@ def test_only_the_distilled_student_starts_from_the_teacher(cohort, recipe, read
 
 
 def test_a_start_without_the_teachers_path_is_refused():
-    student = {"linear_path": True, "linear_path_from_teacher": True}
+    student = {"linear_path": True, "linear_path_from_teacher": 0.5}
     with pytest.raises(ValidationError, match="teacher.linear_path"):
         Recipe.model_validate({"name": "x", "student": student})
     with pytest.raises(ValidationError, match="needs linear_path"):
-        Recipe.model_validate({"name": "x", "student": {"linear_path_from_teacher": True}})
+        Recipe.model_validate({"name": "x", "student": {"linear_path_from_teacher": 0.5}})
