@@ -130,7 +130,7 @@ class StudentRecipe(Section):
     alignment_weight: float = Field(0.1, ge=0)  # beta
     alignment_temperature: float = Field(0.1, gt=0)
     linear_path: bool = False  # weights from codes straight to the logits, beside the transformer
-    linear_path_from_teacher: bool = False  # it starts from the weights of the teacher's path
+    linear_path_from_teacher: float = Field(0.0, ge=0, le=1)  # share of that path to start from
     logit_weight: float = Field(0.0, ge=0)  # of the distillation of the teacher's logits
     logit_temperature: float = Field(2.0, gt=0)
     embeddings_from_teacher: bool = False  # codes start from their titles; unseen ones have them

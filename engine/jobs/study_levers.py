@@ -46,7 +46,9 @@ def student_levers(recipe: Recipe) -> list[Lever]:
         start = own.linear_path_from_teacher
         said = "linear path from nothing" if start else "linear path from the teacher's"
         levers.append(
-            Lever("path_start", said, {"student": {"linear_path_from_teacher": not start}})
+            Lever(
+                "path_start", said, {"student": {"linear_path_from_teacher": 0.0 if start else 1.0}}
+            )
         )
     if own.unlabelled:
         levers.append(Lever("copies", "without altered visits", {"student": {"unlabelled": 0}}))
@@ -135,7 +137,7 @@ def plan_levers(setting: Setting, workshop: Workshop, plan: Plan) -> dict:
 def _linear_path(recipe: Recipe) -> Lever:
     own = recipe.student.linear_path
     said = "without the linear path" if own else "with a linear path"
-    switched = {"linear_path": not own, "linear_path_from_teacher": False}
+    switched = {"linear_path": not own, "linear_path_from_teacher": 0.0}
     return Lever("linear_path", said, {"student": switched})
 
 

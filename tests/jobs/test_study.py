@@ -158,7 +158,9 @@ def test_a_study_goes_on_where_it_was_killed(asked, report, monkeypatch):
 
 
 def test_a_killed_study_keeps_its_finished_parts(tmp_path, asked, monkeypatch):
-    setting = Setting(asked.cohort, asked.recipe, tmp_path / "s", asked.pair, 1, ("rq1",))
+    setting = Setting(
+        asked.cohort, asked.recipe, tmp_path / "s", asked.pair, seeds=1, only=("rq1",)
+    )
     few = ("most_frequent", "copy_previous", "nearest_neighbour", "logistic_regression")
     monkeypatch.setattr(study_questions, "BASELINES", {name: BASELINES[name] for name in few})
     fitted = []
@@ -248,8 +250,8 @@ def test_a_study_without_a_question_says_not_measured(asked, tmp_path):
         asked.recipe,
         tmp_path / "s",
         asked.pair,
-        1,
-        ("rq3",),
+        seeds=1,
+        only=("rq3",),
         resamples=50,
         alphas=(),
         betas=(),

@@ -61,6 +61,7 @@ def test_teacher_levers_keep_the_scale_of_the_adapters_and_leave_out_what_cannot
         "teacher.focal_gamma": 1.0,
         "teacher.lora_rank": 4,
         "teacher.lora_alpha": 16,
+        "teacher.pooling": "last_and_mean",
         "prompt.titles": "short",
         "prompt.order": "medications_first",
         "data.samples": "last",
