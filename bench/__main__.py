@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.errors import WorkbenchError
 
-BENCHMARKS = ("hidden_states", "ingest", "search", "teacher", "tile")
+BENCHMARKS = ("app", "hidden_states", "ingest", "search", "teacher", "tile")
 
 
 def build_parser() -> argparse.ArgumentParser:
