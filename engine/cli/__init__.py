@@ -16,6 +16,7 @@ COMMAND_GROUPS = (
     "train",
     "evaluate",
     "study",
+    "score",
     "recommend",
 )
 
