@@ -9,6 +9,7 @@ token budget, weights cast at every call; plain training is LoRA on all layers.
 
 import argparse
 import tempfile
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -206,7 +207,9 @@ def _with_other_ends(prompt: list[int], count: int, shape: LlamaConfig) -> list[
 def _int8(shape: LlamaConfig, device: torch.device) -> Reader:
     """Return a reader with PyTorch's dynamic int8 in every linear layer under the head."""
     reader = Reader(untrained(shape, device), PAD_ID, "fp32", device)
-    reader.model.model = quantize_dynamic(reader.model.model, {nn.Linear}, torch.qint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is to move to another package: of no use to a reader
+        reader.model.model = quantize_dynamic(reader.model.model, {nn.Linear}, torch.qint8)
     return reader
 
 
