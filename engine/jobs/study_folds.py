@@ -40,7 +40,7 @@ TITLES = {
     "student": "Student, as shipped",
     "teacher_recalibrated": "Teacher, threshold of the folds",
     "student_recalibrated": "Student, threshold of the folds",
-    "teacher_adapted": "Teacher, head adapted",
+    "teacher_adapted": "Teacher, adapted",
     "student_adapted": "Student, adapted",
 }
 GIVEN_THE_FOLDS = ("most_frequent", "copy_previous", "logistic_regression")
