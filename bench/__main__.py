@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from engine.errors import WorkbenchError
 
-BENCHMARKS = ("app", "hidden_states", "ingest", "search", "teacher", "tile")
+BENCHMARKS = (
+    "app",
+    "hidden_states",
+    "ingest",
+    "search",
+    "student",
+    "teacher",
+    "tile",
+    "train_student",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -85,7 +85,7 @@ def loss(
 
 
 def _sets(encoder: SetEncoder, sets: torch.Tensor) -> torch.Tensor:
-    codes = encoder.embedding(sets.clamp_min(0))
+    codes = functional.embedding(sets.clamp_min(0), encoder.embedding.weight)
     sequence = torch.cat([encoder.start.expand(len(sets), 1, -1), codes], dim=1)
     absent = functional.pad(sets == PAD, (1, 0), value=False)
     return _every_layer(encoder.encoder, sequence, absent)[:, 0]

@@ -113,6 +113,6 @@ def test_it_is_saved_with_the_student(tmp_path):
     inference.save(student, tmp_path / "student.safetensors")
     again = inference.load(tmp_path / "student.safetensors", VOCABULARY, recipe())
     np.testing.assert_array_equal(
-        inference.predict(student, VISITS, VOCABULARY, recipe()),
+        inference.predict(inference.ready(student), VISITS, VOCABULARY, recipe()),
         inference.predict(again, VISITS, VOCABULARY, recipe()),
     )

@@ -102,7 +102,7 @@ def test_saved_weights_come_back_equal(student, tmp_path):
     inference.save(student, tmp_path / "student.safetensors")
     again = inference.load(tmp_path / "student.safetensors", VOCABULARY, RECIPE)
     np.testing.assert_array_equal(
-        inference.predict(student, VISITS, VOCABULARY, RECIPE),
+        inference.predict(inference.ready(student), VISITS, VOCABULARY, RECIPE),
         inference.predict(again, VISITS, VOCABULARY, RECIPE),
     )
 
