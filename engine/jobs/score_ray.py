@@ -20,6 +20,7 @@ from engine.jobs.score_shards import Order, ShardScorer
 INSTALL = ".venv/bin/pip install -r requirements-ray.txt"
 LOCAL = "local"  # Ray's own word for a cluster that lives as long as this process
 LOCAL_WORKERS = 2
+TOKEN = "start one with `ray start --head`; where one asks for a token, set RAY_AUTH_MODE=token"
 RETRIES = 3  # of a shard whose worker died; one that kills every worker must not go round for ever
 
 
@@ -64,9 +65,15 @@ def tables(order: Order, shards: int, address: str, workers: int | None) -> Iter
             ray.data.exceptions.SystemException,
             ray.data.exceptions.ExecutionTimeoutError,
         ) as error:
-            raise WorkbenchError(
-                f"--ray {address}: a worker failed ({type(error).__name__}); see the logs of Ray"
-            ) from error
+            raise WorkbenchError(f"--ray {address}: {_reason(ray, error)}") from error
+
+
+def _reason(ray, error: Exception) -> str:
+    """Return why Ray gave up, in a line; the text of a fault in our own code may hold records."""
+    if isinstance(error, ray.exceptions.RayTaskError | ray.exceptions.UserCodeException):
+        return "a worker met a fault of the program; the logs of Ray say where"
+    said = " ".join(str(error).split())[:300]
+    return f"a worker was lost and could not be replaced ({said}); see the logs of Ray"
 
 
 class RayWorker:
@@ -131,7 +138,7 @@ def _cluster(address: str, workers: int | None) -> Iterator:
             )
     except Exception as error:  # of whatever kind: Ray also raises the bare one
         reason = str(error).strip().split("\n")[0][:160]
-        mend = "try again" if address == LOCAL else "start one with `ray start --head`"
+        mend = "try again" if address == LOCAL else TOKEN
         raise WorkbenchError(f"--ray {address}: no cluster ({reason}); {mend}") from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are told in one line here
     try:
