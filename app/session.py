@@ -130,10 +130,11 @@ def forget_question() -> None:
 
 
 def progress(cohort: Cohort, visit: Visit) -> tuple[bool, ...]:
-    """Return whether the student and the tokenizer are loaded and the teacher is through."""
+    """Return which models are loaded, and whether the teacher is through with a visit."""
     question = _question(cohort, visit)
     through = models().known(cohort, visit) if question is None else question.done()
-    return models().student.done(), models().tokenizer.done(), bool(through)
+    loading = models().student, models().tokenizer, models().teacher
+    return *(part.done() for part in loading), bool(through)
 
 
 def _question(cohort: Cohort, visit: Visit) -> Future | None:

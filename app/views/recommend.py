@@ -28,6 +28,7 @@ from engine.terminology import atc
 SHOWN_VISITS = 5  # other visits listed before one asks for all
 WIDE_ENOUGH = 540  # pixels a column needs before chart and table stand side by side
 LOOK_EVERY = 0.25  # seconds between two looks for the teacher's answer
+READING, LOADING = "reading the record …", "being loaded, once after the start …"
 SORT_LABEL = {"teacher": "Teacher", "student": "Student", "agreement": "Agreement"}
 
 
@@ -142,18 +143,20 @@ def _draw_models(cohort: Cohort, visit: Visit) -> tuple[bool, ...]:
         st.button("Load the models again", on_click=session.load_again, icon=":material/replay:")
         return ()
     if recommender is None:
-        skeleton.draw("The models are being loaded, once after the start …")
+        skeleton.draw(f"The models are {LOADING}")
         return seen
     with options:
         with_sets = _ask_for_sets(recommender.pair)
     answers = [recommender.ask(cohort, visit, "student")]
+    waiting = ""
     try:
         teacher = session.teacher_answer(cohort, visit)
-        answers += [teacher] if teacher else []
-        waiting = teacher is None
+        if teacher is None:
+            waiting = READING if session.models().teacher.done() else LOADING
+        else:
+            answers.append(teacher)
     except WorkbenchError as error:
         _draw_teachers_failure(error)
-        waiting = False
     said = recommender.combine(visit, answers)
     _draw_answer(cohort, visit, recommender, said, by, with_sets, waiting)
     _draw_prompt(cohort, visit)
@@ -211,13 +214,13 @@ def _draw_prompt(cohort: Cohort, visit: Visit) -> None:
         notice.error(str(error), title="The prompt cannot be shown")
         return
     if prompt is None:
-        skeleton.draw("The teacher is being loaded, once after the start …", lines=5)
+        skeleton.draw(f"The teacher is {LOADING}", lines=5)
     else:
         prompt_panel.draw(prompt.text, prompt.tokens, prompt.omitted)
 
 
 def _draw_answer(
-    cohort: Cohort, visit: Visit, recommender, said, by: str, with_sets: bool, waiting: bool
+    cohort: Cohort, visit: Visit, recommender, said, by: str, with_sets: bool, waiting: str
 ) -> None:
     """Draw the cards, the chart and the table of one recommendation, in the order asked for."""
     sets = said.prediction_sets if with_sets else None
@@ -227,7 +230,7 @@ def _draw_answer(
     split = cohort.split_of(visit.patient_id)
     if rows:
         known = answer_summary.acquaintance(trained_on, cohort.fingerprint, split)
-        _draw_rows(rows, said.thresholds, known, sets, waiting)
+        _draw_rows(rows, said.thresholds, known, sets, bool(waiting))
     else:
         st.info("Neither model reaches its threshold for any medication group.")
     if sets:

@@ -15,11 +15,11 @@ ACQUAINTANCE = {
 OTHER_COHORT = ("The models were trained on another cohort", "")
 
 
-def draw(recommendation, visit: Visit, waiting: bool = False) -> None:
+def draw(recommendation, visit: Visit, waiting: str = "") -> None:
     """Draw a card a model, and one for what the two have in common.
 
     Args:
-        waiting: whether an answer that is missing is still to come.
+        waiting: what the model is doing whose answer is still to come; empty if none is.
     """
     cards = [_model_card(model, recommendation, visit, waiting) for model in MODELS]
     cards.append(_agreement_card(recommendation, waiting))
@@ -50,13 +50,13 @@ def unseen(vocabulary, visit: Visit) -> list[str]:
     return [code.split(":", 1)[-1] for code in codes]
 
 
-def _model_card(model: str, recommendation, visit: Visit, waiting: bool) -> str:
+def _model_card(model: str, recommendation, visit: Visit, waiting: str) -> str:
     latency = recommendation.latency_ms.get(model)
     title = model.capitalize()
     version = f"version {style.text(recommendation.versions.get(model, ''))}"
     if latency is None:
         if waiting:
-            return _card(title, "…", f"reading the record …<br>{version}")
+            return _card(title, "…", f"{style.text(waiting)}<br>{version}")
         return _card(title, "–", f"no answer<br>{version}")
     proposed = _proposed(recommendation, model)
     lines = [f"answered in {milliseconds(latency)}"]
@@ -66,7 +66,7 @@ def _model_card(model: str, recommendation, visit: Visit, waiting: bool) -> str:
     return _card(title, _groups(len(proposed)), f"{' · '.join(lines)}<br>{version}")
 
 
-def _agreement_card(recommendation, waiting: bool) -> str:
+def _agreement_card(recommendation, waiting: str) -> str:
     teacher, student = (_proposed(recommendation, model) for model in MODELS)
     if recommendation.latency_ms.get("teacher") is None:
         return _card("Agreement", "…" if waiting else "–", "known when both have answered")

@@ -279,7 +279,7 @@ def slow_teacher(monkeypatch):
 def open_at_once(patient_id, app=None):
     """Open a patient with the models loaded, and do not wait for the teacher's answer."""
     app = app or start()
-    wait([session.models().student, session.models().tokenizer])
+    wait([session.models().student, session.models().tokenizer, session.models().teacher])
     app.session_state["patient_id"] = patient_id
     app.switch_page(RECOMMEND).run()
     return app

@@ -177,6 +177,30 @@ def test_the_table_of_a_visit_without_medications_has_no_given_column():
     assert "Given" not in recommendation_table.frame(rows).columns
 
 
+def test_while_the_teacher_reads_its_bars_are_pale_and_a_line_is_kept_free():
+    rows = [replace(row, teacher=None) for row in ROWS]
+    answered, waiting = (probability_chart.figure(rows, THRESHOLDS, w) for w in (False, True))
+    assert "to come" not in bars(answered)
+    pale = bars(waiting)["to come"]
+    assert list(pale.y) == [row.atc for row in ROWS]
+    assert pale.offsetgroup == "teacher"
+    assert pale.hoverinfo == "skip"
+    assert waiting.layout.height - answered.layout.height == probability_chart.ROW_HEIGHT
+    assert {shape.x0 for shape in waiting.layout.shapes} == {0.3}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "words"), [("reading the record …", "reading the record"), ("", "no answer")]
+)
+def test_a_missing_answer_says_whether_it_will_come(monkeypatch, waiting, words):
+    drawn = []
+    monkeypatch.setattr(answer_summary.st, "html", drawn.append)
+    answer_summary.draw(recommendation(teacher_ms=None), visit(), waiting)
+    teacher = drawn[0].split("Student")[0]
+    assert words in teacher
+    assert ("…" in teacher) == bool(waiting)
+
+
 # ---------------------------------------------------------------- prediction sets
 
 SETS = {
