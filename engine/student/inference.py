@@ -41,7 +41,7 @@ def predict(
     for start in range(0, len(visits), batch_size):
         rows = order[start : start + batch_size]
         encoded = [lookup.encode(visits[row]) for row in rows]
-        logits[rows] = student.tables.logits(encoded).cpu().numpy()
+        logits[rows] = student.tables.logits(encoded)
     return logits
 
 
