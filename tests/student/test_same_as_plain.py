@@ -86,7 +86,7 @@ def test_the_same_logits_for_many_visits_and_for_one(options):
     with torch.no_grad():
         expected = plain(student, recipe, VISITS)
     for answering in (student, inference.ready(student)):
-        reached = torch.from_numpy(inference.predict(answering, VISITS, VOCABULARY, recipe, 16))
+        reached = torch.from_numpy(inference.predict(answering, VISITS, VOCABULARY, recipe))
         torch.testing.assert_close(reached, expected, atol=1e-5, rtol=1e-5)
         alone = torch.from_numpy(inference.predict(answering, VISITS[3:4], VOCABULARY, recipe))
         torch.testing.assert_close(alone, expected[3:4], atol=1e-5, rtol=1e-5)
