@@ -11,7 +11,8 @@ is in the figures.
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -155,7 +156,9 @@ def run(arguments: argparse.Namespace) -> int:
     facts = machine.facts()
     facts["versions"]["torch"] = version("torch")
     recommender = Recommender.load(arguments.models or champion_folder())
-    figures = measure(recommender, spread_visits(arguments.cohort, arguments.visits))
+    visits = spread_visits(arguments.cohort, arguments.visits)
+    with threads(arguments.threads):
+        figures = measure(recommender, visits)
     print(f"{as_text(figures)}\n{machine.as_text(facts)}")
     if arguments.json:
         threads = {"threads": torch.get_num_threads()}
@@ -169,6 +172,17 @@ def spread_visits(cohort: Path, most: int) -> list[Visit]:
     if not visits:
         raise WorkbenchError(f"{cohort}: no labelled visits to time a student on; choose another")
     return visits[:: -(-len(visits) // most)]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads, and then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cost(call: Callable[[], object]) -> tuple[float, float]:

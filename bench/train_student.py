@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from bench import machine, plain_student
-from bench.student import COHORT, cost, rates, spread_visits
+from bench.student import COHORT, cost, rates, spread_visits, threads
 from engine.config import Recipe, load_recipe
 from engine.errors import WorkbenchError
 from engine.files import write_json
@@ -118,7 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
     pair = open_pair(arguments.models or champion_folder())
     recipe = load_recipe(arguments.recipe) if arguments.recipe else pair.recipe
     visits = spread_visits(arguments.cohort, arguments.steps * recipe.student.batch_size)
-    figures = measure(recipe, pair.vocabulary, visits)
+    with threads(arguments.threads):
+        figures = measure(recipe, pair.vocabulary, visits)
     print(f"{as_text(figures)}\n{machine.as_text(facts)}")
     if arguments.json:
         threads = {"threads": torch.get_num_threads()}
