@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{as_text(figures)}\n{machine.as_text(facts)}")
     if arguments.json:
         threads = {"threads": torch.get_num_threads()}
-        write_json(arguments.json, {"benchmark": "train-student", **facts, **threads, **figures})
+        write_json(arguments.json, {"benchmark": "train-student", **facts, **settings, **figures})
     return 0
 
 
