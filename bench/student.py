@@ -1,12 +1,14 @@
 """How fast the student answers, each as a ratio to a plain way in the same run.
 
-    python -m bench student [COHORT] [--models PAIR] [--visits 2000] [--json FILE]
+    python -m bench student [COHORT] [--models PAIR] [--visits 2000]
+                            [--threads 1] [--json FILE]
 
 One patient is timed from a `Visit` to calibrated probabilities, through the call that the app
 makes; a batch is many visits in one such call. Beside the clock stands the processor's own time,
 which says the same on a machine that is busy with something else. The plain way
 (`bench/plain_student.py`) has the same weights and gives the same answers: the largest difference
-is in the figures.
+is in the figures. One thread by default: with more, each of the many small steps of the plain way
+waits for all of them, and on a busy machine it would lose by hundreds of times.
 """
 
 import argparse
@@ -145,6 +147,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("cohort", nargs="?", type=Path, default=COHORT, metavar="COHORT")
     parser.add_argument("--models", type=Path, metavar="PAIR", help="default: the champion")
     parser.add_argument("--visits", type=int, default=2000, metavar="N", help="of the batch")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="of PyTorch (default 1)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     parser.set_defaults(run=run)
 
@@ -153,15 +158,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print and write."""
     if arguments.visits < 1:
         raise WorkbenchError(f"--visits: expected 1 or more, not {arguments.visits}")
+    if arguments.threads < 1:
+        raise WorkbenchError(f"--threads: expected 1 or more, not {arguments.threads}")
     facts = machine.facts()
     facts["versions"]["torch"] = version("torch")
     recommender = Recommender.load(arguments.models or champion_folder())
     visits = spread_visits(arguments.cohort, arguments.visits)
     with threads(arguments.threads):
         figures = measure(recommender, visits)
-    print(f"{as_text(figures)}\n{machine.as_text(facts)}")
+    print(f"{as_text(figures)}\nthreads: {arguments.threads}; {machine.as_text(facts)}")
     if arguments.json:
-        threads = {"threads": torch.get_num_threads()}
+        settings = {"threads": arguments.threads}
         write_json(arguments.json, {"benchmark": "student", **facts, **settings, **figures})
     return 0
 

@@ -1,7 +1,7 @@
 """How fast the student learns, as a ratio to a plain way in the same run.
 
     python -m bench train-student [COHORT] [--models PAIR] [--recipe FILE] [--steps 60]
-                                  [--json FILE]
+                                  [--threads 1] [--json FILE]
 
 Steps are those of `python -m engine train student` with distillation and alignment; the cached
 hidden states are random numbers, which changes no time. The plain way (`bench/plain_student.py`)
@@ -105,6 +105,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--models", type=Path, metavar="PAIR", help="default: the champion")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="default: the pair's own")
     parser.add_argument("--steps", type=int, default=60, metavar="N", help="in each of two rounds")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="of PyTorch (default 1)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     parser.set_defaults(run=run)
 
@@ -113,6 +116,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print and write."""
     if arguments.steps < 1:
         raise WorkbenchError(f"--steps: expected 1 or more, not {arguments.steps}")
+    if arguments.threads < 1:
+        raise WorkbenchError(f"--threads: expected 1 or more, not {arguments.threads}")
     facts = machine.facts()
     facts["versions"]["torch"] = version("torch")
     pair = open_pair(arguments.models or champion_folder())
@@ -120,9 +125,9 @@ def run(arguments: argparse.Namespace) -> int:
     visits = spread_visits(arguments.cohort, arguments.steps * recipe.student.batch_size)
     with threads(arguments.threads):
         figures = measure(recipe, pair.vocabulary, visits)
-    print(f"{as_text(figures)}\n{machine.as_text(facts)}")
+    print(f"{as_text(figures)}\nthreads: {arguments.threads}; {machine.as_text(facts)}")
     if arguments.json:
-        threads = {"threads": torch.get_num_threads()}
+        settings = {"threads": arguments.threads}
         write_json(arguments.json, {"benchmark": "train-student", **facts, **settings, **figures})
     return 0
 

@@ -51,7 +51,8 @@ def test_training_is_timed_beside_plain_training(
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("student", "--visits"), ("train-student", "--steps")]
+    ("name", "option"),
+    [("student", "--visits"), ("train-student", "--steps"), ("student", "--threads")],
 )
 def test_a_number_below_1_is_refused(name, option, capsys):
     assert main([name, option, "0"]) == 2
