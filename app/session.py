@@ -34,7 +34,7 @@ def cohort_folder() -> Path:
 
 def pair_folder() -> Path:
     """Return the folder of the model pair the app asks."""
-    from engine.registry import champion_folder
+    from engine.registry.pair import champion_folder
 
     named = os.environ.get("WORKBENCH_MODELS")
     return Path(named) if named else champion_folder()

@@ -23,7 +23,7 @@ from engine.errors import WorkbenchError
 from engine.files import write_json
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
-from engine.registry import ADAPTER, Pair, champion_folder, open_pair
+from engine.registry.pair import ADAPTER, Pair, champion_folder, open_pair
 from engine.teacher import hidden_states, preparation
 from engine.teacher import model as teacher_model
 from engine.teacher.data import PAD_TO

@@ -29,7 +29,7 @@ from engine.files import write_json
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
-from engine.registry import champion_folder
+from engine.registry.pair import champion_folder
 from engine.student.inference import predict
 from engine.student.tensors import encode
 

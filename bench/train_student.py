@@ -25,7 +25,7 @@ from engine.errors import WorkbenchError
 from engine.files import write_json
 from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
-from engine.registry import champion_folder, open_pair
+from engine.registry.pair import champion_folder, open_pair
 from engine.student.categories import Categories
 from engine.student.classroom import Classroom, Lessons
 from engine.student.distillation import CachedTargets

@@ -24,7 +24,7 @@ import numpy as np
 from engine.prompts import Prompt
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
-from engine.registry import ADAPTER, STUDENT, UNDISTILLED, Pair, open_pair
+from engine.registry.pair import ADAPTER, STUDENT, UNDISTILLED, Pair, open_pair
 from engine.student import inference as student_inference
 from engine.student.model import Student
 from engine.terminology import atc

@@ -11,7 +11,7 @@ from engine.recommender import Recommender
 from engine.records.cohort import Cohort
 from engine.records.ingest import ingest
 from engine.records.labels import label_matrix
-from engine.registry import champion_folder
+from engine.registry.pair import champion_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 

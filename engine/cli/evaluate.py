@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.files import write_json
     from engine.jobs.evaluate import evaluate, keep_in_card
     from engine.records.cohort import Cohort
-    from engine.registry import champion_folder
+    from engine.registry.pair import champion_folder
 
     models = arguments.models or champion_folder()
     cohort = Cohort.open(arguments.cohort)

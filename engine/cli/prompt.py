@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.config import load_recipe
     from engine.records.cohort import Cohort
     from engine.records.schema import PROFILE_FIELDS, profile_value
-    from engine.registry import champion_folder
+    from engine.registry.pair import champion_folder
     from engine.teacher.base_model import load_tokenizer
     from engine.teacher.data import prompt_of
 

@@ -19,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from engine.recommender import Recommender
     from engine.records.cohort import Cohort
-    from engine.registry import champion_folder
+    from engine.registry.pair import champion_folder
 
     cohort = Cohort.open(arguments.cohort)
     visit = cohort.visit(arguments.patient, arguments.visit)

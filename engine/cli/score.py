@@ -37,7 +37,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from engine.jobs.score import score
     from engine.records.cohort import Cohort
-    from engine.registry import champion_folder
+    from engine.registry.pair import champion_folder
 
     models = MODELS[arguments.model]
     scored = score(

@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _models(arguments: argparse.Namespace):
     """Return the pair, or None where a teacher is to be trained, and the recipe."""
     from engine.config import load_recipe
-    from engine.registry import champion_folder, open_pair
+    from engine.registry.pair import champion_folder, open_pair
 
     recipe = load_recipe(arguments.recipe) if arguments.recipe else None
     if recipe is not None and arguments.models is None and arguments.folds is None:

@@ -12,7 +12,7 @@ from engine.jobs.card import render_card
 from engine.jobs.pipeline import hardware
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
-from engine.registry import METRICS, MODELS, open_pair, reseal
+from engine.registry.pair import METRICS, MODELS, open_pair, reseal
 
 Split = Literal["test", "validation", "all"]
 

@@ -31,7 +31,7 @@ from engine.jobs.card import render_card
 from engine.records.cohort import Cohort
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
-from engine.registry import ADAPTER, CARD, METRICS, STUDENT, UNDISTILLED, seal
+from engine.registry.pair import ADAPTER, CARD, METRICS, STUDENT, UNDISTILLED, seal
 from engine.student import inference as student_inference
 from engine.student import training as student_training
 from engine.student.model import Student

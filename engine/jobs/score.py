@@ -26,7 +26,7 @@ from engine.jobs.score_file import columns, facts, whole_file, write
 from engine.jobs.score_shards import EVERY_SPLIT, PATIENTS, Order, ShardScorer
 from engine.jobs.study_worker import prepare
 from engine.records.cohort import Cohort
-from engine.registry import Pair, open_pair
+from engine.registry.pair import Pair, open_pair
 
 
 @dataclass(frozen=True)

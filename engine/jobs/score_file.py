@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from engine.files import LEFT_BEHIND
 from engine.records.cohort import Cohort
-from engine.registry import Pair
+from engine.registry.pair import Pair
 from engine.terminology import atc
 
 IDS = ("patient_id", "visit_id")

@@ -26,7 +26,7 @@ from engine.jobs.study_parts import Outcome, Part, Parts, sole_study
 from engine.jobs.study_plan import Setting
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
-from engine.registry import ADAPTER, STUDENT
+from engine.registry.pair import ADAPTER, STUDENT
 from engine.student import adaptation as student_adaptation
 from engine.student import inference as student_inference
 from engine.teacher import adaptation as teacher_adaptation

@@ -20,7 +20,7 @@ from engine.jobs.study_parts import Outcome, Part, Parts
 from engine.records.cohort import Cohort
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
-from engine.registry import ADAPTER, Pair
+from engine.registry.pair import ADAPTER, Pair
 from engine.student import inference as student_inference
 from engine.student import training as student_training
 from engine.student.distillation import CachedTargets

@@ -10,7 +10,7 @@ from engine.evaluation.bootstrap import RESAMPLES
 from engine.jobs.study_models import Workshop
 from engine.jobs.study_parts import Part
 from engine.records.cohort import Cohort
-from engine.registry import Pair
+from engine.registry.pair import Pair
 
 QUESTIONS = ("rq1", "rq2", "rq3", "rq4", "rq5")
 ALPHAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)

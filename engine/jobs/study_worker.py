@@ -61,7 +61,7 @@ def _opened(order: Order) -> tuple:
     from engine.jobs.study_plan import Setting
     from engine.jobs.study_questions import make_plan
     from engine.records.cohort import Cohort
-    from engine.registry import open_pair
+    from engine.registry.pair import open_pair
 
     cohort, pair = Cohort.open(order.cohort), order.pair and open_pair(order.pair)
     setting = Setting(cohort=cohort, pair=pair, **dict(order.options))

@@ -19,7 +19,7 @@ from app.widgets.notice import DECISION_SUPPORT
 from engine.errors import WorkbenchError
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
-from engine.registry import seal
+from engine.registry.pair import seal
 
 PATIENTS, RECOMMEND = "views/patients.py", "views/recommend.py"
 MAIN = str(Path(__file__).resolve().parents[2] / "app" / "main.py")

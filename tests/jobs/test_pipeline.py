@@ -12,7 +12,7 @@ from engine.jobs import pipeline
 from engine.jobs.evaluate import evaluate, keep_in_card
 from engine.records.cohort import Cohort
 from engine.records.ingest import ingest
-from engine.registry import open_pair
+from engine.registry.pair import open_pair
 from engine.teacher import hidden_states
 from sample_data.generate import generate
 from sample_data.tables import write_tables

@@ -12,7 +12,7 @@ from engine.errors import WorkbenchError
 from engine.jobs import pipeline
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
-from engine.registry import MANIFEST, open_pair
+from engine.registry.pair import MANIFEST, open_pair
 
 FILES = {"preparation/adapter_config.json", "preparation/adapter_model.safetensors"}
 

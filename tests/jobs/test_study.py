@@ -17,7 +17,7 @@ from engine.jobs.study_parts import Outcome, Part, Parts, sole_study
 from engine.jobs.study_plan import Setting
 from engine.jobs.study_report import html, markdown, write
 from engine.records.cohort import Cohort
-from engine.registry import open_pair
+from engine.registry.pair import open_pair
 
 HEADINGS = [
     "In words",

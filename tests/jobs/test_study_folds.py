@@ -10,7 +10,7 @@ from engine.jobs.study_plan import Setting
 from engine.jobs.study_report import markdown
 from engine.records.cohort import Cohort
 from engine.records.ingest import ingest
-from engine.registry import open_pair
+from engine.registry.pair import open_pair
 from sample_data.generate import generate
 from sample_data.tables import write_tables
 

@@ -13,7 +13,7 @@ from engine.jobs.study_parts import Parts
 from engine.jobs.study_plan import Setting, edited
 from engine.jobs.study_report import html, markdown
 from engine.records.cohort import Cohort
-from engine.registry import open_pair
+from engine.registry.pair import open_pair
 
 
 def changes(recipe: Recipe, lever: Lever) -> dict:

@@ -16,7 +16,7 @@ from engine.jobs.study_plan import Setting
 from engine.jobs.study_worker import Order
 from engine.jobs.study_workers import compute_all
 from engine.records.cohort import Cohort
-from engine.registry import open_pair
+from engine.registry.pair import open_pair
 
 
 def part(name: str) -> Part:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import WorkbenchError
-from engine.registry import MANIFEST, champion_folder, open_pair, reseal, seal
+from engine.registry.pair import MANIFEST, champion_folder, open_pair, reseal, seal
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_new_metrics_leave_weights_and_version_as_they_were(pair):
 
 
 def test_the_shipped_champion_opens():
-    assert open_pair(champion_folder(Path(__file__).parents[1] / "pretrained")).versions
+    assert open_pair(champion_folder(Path(__file__).parents[2] / "pretrained")).versions
 
 
 def test_a_missing_alias_file_says_what_to_do(tmp_path):

@@ -1,0 +1,1 @@
+"""Trained pairs: what one is made of, which versions there are, which one is in use."""
