@@ -67,6 +67,7 @@ def efficient(points: Sequence[dict]) -> list[dict]:
 def figure(points: Sequence[dict], true_rate: float) -> go.Figure:
     """Draw the points, the line through the efficient ones, and the rate as prescribed."""
     best = efficient(points)
+    points = sorted(points, key=lambda point: point["interaction_rate"])
     chart = go.Figure(
         [
             go.Scatter(
@@ -81,7 +82,10 @@ def figure(points: Sequence[dict], true_rate: float) -> go.Figure:
                 y=[point["jaccard"] for point in points],
                 text=[point["title"] for point in points],
                 mode="markers+text",
-                textposition="top center",
+                textposition=[  # neighbours' names do not run into each other
+                    "bottom center" if place % 2 else "top center" for place in range(len(points))
+                ],
+                cliponaxis=False,
                 textfont={"size": 11, "color": MUTED},
                 marker={"size": 9, "color": PRIMARY},
                 hovertemplate=(
@@ -91,7 +95,9 @@ def figure(points: Sequence[dict], true_rate: float) -> go.Figure:
         ]
     )
     chart.add_vline(
-        true_rate, line={"color": ORANGE, "dash": "dot"}, annotation_text="as prescribed"
+        true_rate,
+        line={"color": ORANGE, "dash": "dot"},
+        annotation={"text": "as prescribed", "yref": "paper", "y": 0, "yanchor": "bottom"},
     )
     chart.update_xaxes(title="Interaction rate of what is recommended", gridcolor=LINE)
     chart.update_yaxes(title="Jaccard", gridcolor=LINE)

@@ -83,7 +83,8 @@ def _groups(report: dict, names: list[str]) -> go.Figure:
         return report["models"][name]["groups"]["overall"]["prauc"]["mean"] or 0.0
 
     best = sorted(names, key=overall, reverse=True)[:4]
-    shades = dict(zip(best, (PRIMARY, VIOLET, ORANGE, GREY), strict=False))
+    others = iter((BLUE, ORANGE, GREY, LINE))
+    shades = {name: SHADES.get(name) or next(others) for name in best}
     chart = go.Figure(
         [
             go.Bar(
@@ -126,7 +127,7 @@ def _weights(report: dict, question: dict) -> go.Figure:
             )
     chart.update_xaxes(type="category")
     chart.update_layout(showlegend=True)
-    return _styled(chart, 320)
+    return _styled(chart, 340).update_layout(legend={"y": -0.18})  # the titles are above
 
 
 def _levers(report: dict, paired: list[dict]) -> go.Figure:
@@ -182,13 +183,15 @@ def _tradeoff(report: dict, rows: list[dict]) -> go.Figure:
 def _cost(report: dict, names: list[str]) -> go.Figure:
     """How good against how slow."""
     models = report["models"]
+    slow = [models[name]["runs"][0]["latency"]["one_visit_ms"] for name in names]
+    good = [models[name]["groups"]["overall"]["prauc"]["mean"] for name in names]
     chart = go.Figure(
         go.Scatter(
-            x=[models[name]["runs"][0]["latency"]["one_visit_ms"] for name in names],
-            y=[models[name]["groups"]["overall"]["prauc"]["mean"] for name in names],
+            x=slow,
+            y=good,
             text=[escape(models[name]["title"]) for name in names],
             mode="markers+text",
-            textposition="top center",
+            textposition=_beside_each_other(slow, good),
             textfont={"size": 11, "color": MUTED},
             marker={"size": 10, "color": [_shade(name) for name in names]},
             hovertemplate="%{text}: %{x:.2f} ms, PRAUC %{y:.3f}<extra></extra>",
@@ -198,6 +201,18 @@ def _cost(report: dict, names: list[str]) -> go.Figure:
     chart.update_xaxes(type="log", title="milliseconds for one visit (each step is ten times)")
     chart.update_yaxes(title="PRAUC, overall")
     return _styled(chart, 340)
+
+
+def _beside_each_other(slow: list[float], good: list[float]) -> list[str]:
+    """Return where each name stands: below its dot where another dot is just above it."""
+
+    def under(one: int) -> bool:
+        return any(
+            0 < above - good[one] < 0.012 and slow[one] / 2.2 < beside < slow[one] * 2.2
+            for beside, above in zip(slow, good, strict=True)
+        )
+
+    return ["bottom center" if under(one) else "top center" for one in range(len(good))]
 
 
 def _shade(name: str) -> str:

@@ -28,7 +28,8 @@ h1 {{ font-size: 1.6rem; line-height: 1.35; font-weight: 650; margin: .2rem 0 1r
 h2 {{ font-size: 1.25rem; font-weight: 600; margin: 2.6rem 0 .3rem; }}
 h3 {{ font-size: .98rem; font-weight: 600; margin: 1.4rem 0 .3rem; }}
 p {{ max-width: 62rem; margin: 0 0 .7rem; }}
-.over, .beside {{ color: {MUTED}; font-size: .86rem; overflow-wrap: anywhere; }}
+.over, .beside {{ color: {MUTED}; font-size: .86rem; overflow-wrap: anywhere;
+  margin-top: .35rem; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .88rem; line-height: 1.4;
   font-variant-numeric: tabular-nums; }}
