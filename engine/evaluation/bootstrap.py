@@ -43,6 +43,18 @@ class PatientBootstrap:
         found = self.interval(np.asarray(a, dtype=float) - np.asarray(b, dtype=float))
         return {"difference": found["mean"], "low": found["low"], "high": found["high"]}
 
+    def resampled_means(self, values: np.ndarray) -> np.ndarray:
+        """Return each resample's mean of `values` (N, K), K quantities a visit: (resamples, K).
+
+        For what is no mean over visits itself, but made of some. Raises ValueError on a wrong
+        length, or without visits.
+        """
+        if not self.patients:
+            raise ValueError("no visits to resample")
+        columns = [self._by_patient(column) for column in np.asarray(values).T]
+        sums = np.stack([sums for sums, _ in columns], axis=1)
+        return (self._draws @ sums) / (self._draws @ columns[0][1])[:, None]
+
     def _by_patient(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return each patient's sum of values and number of visits."""
         values = np.asarray(values, dtype=float)
@@ -57,10 +69,15 @@ class PatientBootstrap:
         mean = float(sums.sum() / weights.sum())
         if self.patients < 2:
             return {"mean": mean, "low": None, "high": None}
-        means = (self._draws @ sums) / (self._draws @ weights)
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(means, [tail, 1 - tail])
-        return {"mean": mean, "low": float(low), "high": float(high)}
+        low, high = percentiles((self._draws @ sums) / (self._draws @ weights))
+        return {"mean": mean, "low": low, "high": high}
+
+
+def percentiles(resampled: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the 95 % percentile interval of one quantity, (resamples,)."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def interval(

@@ -178,13 +178,25 @@ def expected_calibration_error(
     All N × L pairs of visit and group fall into bins of equal width; each bin counts by the
     pairs in it (Guo et al., 2017, equation 3). None without visits.
     """
-    said = np.asarray(probability, dtype=float).ravel()
-    came_true = np.asarray(truth, dtype=float).ravel()
+    said = np.asarray(probability, dtype=float)
     if not said.size:
         return None
-    edge = np.minimum((said * bins).astype(int), bins - 1)
-    gaps = np.bincount(edge, weights=said - came_true, minlength=bins)
-    return float(np.abs(gaps).sum() / said.size)
+    return float(np.abs(calibration_gaps(said, truth, bins).sum(axis=0)).sum() / said.size)
+
+
+def calibration_gaps(probability: np.ndarray, truth: np.ndarray, bins: int = 15) -> np.ndarray:
+    """Return, by bin, how far each visit's probabilities lie above what came true: (N, bins).
+
+    Both arrays are (N, L), or (N,) of one group. Summed over visits these are the gaps of the
+    `expected_calibration_error`.
+    """
+    said = np.asarray(probability, dtype=float)
+    visits = len(said)
+    cell = np.minimum((said * bins).astype(int), bins - 1).reshape(visits, -1)
+    cell = cell + np.arange(visits)[:, None] * bins
+    gap = (said - np.asarray(truth, dtype=float)).reshape(visits, -1)
+    sums = np.bincount(cell.ravel(), weights=gap.ravel(), minlength=visits * bins)
+    return sums.reshape(visits, bins)
 
 
 def _checked(logits: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

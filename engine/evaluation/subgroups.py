@@ -48,17 +48,25 @@ def subgroups(
         "rare_diagnosis": _mask(visits, lambda visit: visit.diagnoses[0] not in frequent),
         "unseen_code": _mask(visits, lambda visit: _has_unseen_code(visit, vocabulary)),
     }
-    for field in DEMOGRAPHICS:
+    return masks | demographic_groups(visits)
+
+
+def demographic_groups(
+    visits: Sequence[Visit], fields: Sequence[str] = DEMOGRAPHICS
+) -> dict[str, np.ndarray]:
+    """Return `sex: F` and the like → bool (N,), of profile fields; those of ten patients or more.
+
+    A value that is not on record makes a group called `unknown`.
+    """
+    masks = {}
+    for field in fields:
+        values = [profile_value(visit, field) or "unknown" for visit in visits]
         patients: dict[str, set[str]] = {}
-        for visit in visits:
-            patients.setdefault(profile_value(visit, field) or "unknown", set()).add(
-                visit.patient_id
-            )
+        for visit, value in zip(visits, values, strict=True):
+            patients.setdefault(value, set()).add(visit.patient_id)
         for value in sorted(patients):
             if len(patients[value]) >= MINIMUM_PATIENTS:
-                masks[f"{field}: {value}"] = np.array(
-                    [(profile_value(visit, field) or "unknown") == value for visit in visits]
-                )
+                masks[f"{field}: {value}"] = np.array([other == value for other in values])
     return masks
 
 
