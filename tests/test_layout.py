@@ -15,6 +15,7 @@ FLOORS = {
     "engine.palette": 0,
     "engine.patient_index": 0,
     "engine.store": 0,
+    "engine.basis": 2,
     "engine.terminology": 1,
     "engine.records": 2,
     "engine.prompts": 2,
