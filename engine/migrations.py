@@ -10,6 +10,8 @@ from sqlite_utils.migrations import Migrations
 
 from engine.errors import WorkbenchError
 
+AUDIT_TRIGGERS = ("audit_no_update", "audit_no_delete", "audit_append_only")
+
 
 def step_1_accounts(database: Database) -> None:
     database.execute(
@@ -74,7 +76,17 @@ def step_4_decisions(database: Database) -> None:
     database.execute("CREATE INDEX decisions_patient ON decisions(cohort, patient_id)")
 
 
-STEPS = (step_1_accounts, step_2_audit, step_3_versions, step_4_decisions)
+def step_5_runs(database: Database) -> None:
+    database.execute(
+        "CREATE TABLE runs ("
+        "number INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL UNIQUE, "
+        "submitted_at TEXT NOT NULL, requested_by TEXT NOT NULL, request TEXT NOT NULL, "  # JSON
+        "attempt INTEGER NOT NULL, "  # raised when it is resumed
+        "wanted TEXT NOT NULL CHECK (wanted IN ('run', 'cancel')))"
+    )
+
+
+STEPS = (step_1_accounts, step_2_audit, step_3_versions, step_4_decisions, step_5_runs)
 
 
 def apply(database: Database, path: Path) -> None:
