@@ -52,7 +52,7 @@ FAMOUS = [
     ("spironolactone", "potassium chloride", "major"),
     ("lisinopril", "losartan", "major"),
     ("sacubitril/valsartan", "enalapril", "contraindicated"),
-    ("ceftriaxone", "calcium gluconate", "major"),
+    ("ceftriaxone", "calcium gluconate", "moderate"),
     ("linezolid", "sertraline", "major"),
     ("digoxin", "amiodarone", "major"),
     ("digoxin", "clarithromycin", "major"),
@@ -73,7 +73,17 @@ FAMOUS = [
     ("tramadol", "paroxetine", "major"),
     ("naltrexone", "oxycodone", "contraindicated"),
     ("levothyroxine", "calcium carbonate", "moderate"),
-    ("simvastatin", "gemfibrozil", "major"),
+    ("simvastatin", "gemfibrozil", "contraindicated"),
+    ("atorvastatin", "gemfibrozil", "major"),
+    ("sertraline", "rasagiline", "major"),
+    ("sertraline", "phenelzine", "contraindicated"),
+    ("ondansetron", "azithromycin", "moderate"),
+    ("amiodarone", "azithromycin", "major"),
+    ("fentanyl", "midazolam", "moderate"),
+    ("bupropion", "linezolid", "contraindicated"),
+    ("lurasidone", "rifampin", "contraindicated"),
+    ("ketorolac", "ibuprofen", "contraindicated"),
+    ("sirolimus", "voriconazole", "contraindicated"),
     ("methadone", "ondansetron", "major"),
 ]
 HARMLESS = [
@@ -97,6 +107,8 @@ HARMLESS = [
     ("furosemide", "potassium chloride"),
     ("warfarin", "warfarin"),
     ("haloperidol", "haloperidol"),
+    ("levofloxacin", "insulin glargine"),
+    ("tedizolid", "sertraline"),
 ]
 
 
