@@ -17,15 +17,18 @@ LEFT_BEHIND = 60  # seconds without a change, after which an unlocked partial fo
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, replace: bool = True) -> Iterator[Path]:
     """Give a temporary sibling that becomes `target` if all goes well and vanishes if not.
 
     A folder already at `target` stays until the new one is whole. Everything in the new one may
     be read by others, as a server's own user must. What a killed process left half-written beside
     the same target is removed first; what a living one is writing is not.
+
+    Args:
+        replace: what to do with a folder already at `target`: take its place, or raise OSError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _clear_left_behind(target)
+    clear_left_behind(target.parent, target.name)
     mark = uuid.uuid4().hex[:8]
     folder = target.with_name(f".{target.name}.{mark}.partial")
     former = target.with_name(f".{target.name}.{mark}.former")
@@ -35,10 +38,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
         yield folder
         for file in folder.rglob("*"):
             file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors writes 0600
-        if target.exists():
+        if replace and target.exists():
             target.rename(former)
         try:
-            folder.rename(target)
+            folder.rename(target)  # which fails where there still is one
         except OSError:
             if former.exists():
                 former.rename(target)
@@ -49,6 +52,30 @@ def whole_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(former, ignore_errors=True)
         if held is not None:
             os.close(held)
+
+
+def clear_left_behind(parent: Path, name: str) -> None:
+    """Tidy up after dead processes that were making the folder `name` in `parent`.
+
+    Their partial folders are removed, and what one had moved aside for its own is put back.
+    """
+    target = parent / name
+    for sibling in list(parent.iterdir()):
+        if not sibling.name.startswith(f".{name}."):
+            continue
+        try:
+            # A new folder is not locked for a moment: what the last minute changed is left alone.
+            if time.time() - sibling.stat().st_ctime < LEFT_BEHIND:
+                continue
+            if sibling.suffix == ".partial" and (held := _lock(sibling)) is not None:
+                shutil.rmtree(sibling, ignore_errors=True)
+                os.close(held)
+            elif sibling.suffix == ".former" and not target.exists():
+                sibling.rename(target)
+            elif sibling.suffix == ".former":
+                shutil.rmtree(sibling, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # another process was quicker
 
 
 def write_text(path: Path, text: str) -> None:
@@ -94,23 +121,3 @@ def _lock(folder: Path) -> int | None:
         os.close(handle)
         return None
     return handle
-
-
-def _clear_left_behind(target: Path) -> None:
-    """Remove partial folders of dead processes; put back what one had moved aside for its own."""
-    for sibling in list(target.parent.iterdir()):
-        if not sibling.name.startswith(f".{target.name}."):
-            continue
-        try:
-            # A new folder is not locked for a moment: what the last minute changed is left alone.
-            if time.time() - sibling.stat().st_ctime < LEFT_BEHIND:
-                continue
-            if sibling.suffix == ".partial" and (held := _lock(sibling)) is not None:
-                shutil.rmtree(sibling, ignore_errors=True)
-                os.close(held)
-            elif sibling.suffix == ".former" and not target.exists():
-                sibling.rename(target)
-            elif sibling.suffix == ".former":
-                shutil.rmtree(sibling, ignore_errors=True)
-        except FileNotFoundError:
-            continue  # another process was quicker

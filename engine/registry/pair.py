@@ -11,7 +11,7 @@ A pair is a folder with
     student.safetensors      the student; student_undistilled.safetensors is kept for comparison
     metrics.json, card.md    what it reached, and on what hardware it was trained
 
-`pretrained/aliases.json` names the *champion*: the pair that the app opens.
+A pair that was sealed never changes. Which one is in use says `engine.registry.versions`.
 """
 
 import json
@@ -22,8 +22,10 @@ from pathlib import Path
 from engine.config import Recipe, load_recipe
 from engine.errors import WorkbenchError
 from engine.evaluation.calibration import Calibration
-from engine.files import read_json, sha256, whole_folder, write_json, write_text
+from engine.files import sha256, whole_folder, write_json, write_text
+from engine.installation import Installation
 from engine.records.vocabulary import Vocabulary
+from engine.registry import aliases
 
 PRETRAINED = Path("pretrained")
 MANIFEST = "manifest.json"
@@ -68,16 +70,8 @@ class Pair:
 
 
 def champion_folder(pretrained: Path = PRETRAINED) -> Path:
-    """Return the folder of the pair in use."""
-    aliases = pretrained / "aliases.json"
-    content = read_json(
-        aliases,
-        "start in the project's folder, or name a pair (--models; WORKBENCH_MODELS for the app)",
-    )
-    name = content.get("champion")
-    if not isinstance(name, str) or not name:
-        raise WorkbenchError(f'{aliases}: expected JSON such as {{"champion": "NAME"}}')
-    return pretrained / name
+    """Return the folder of the pair in use, as `Registry.champion_folder` does."""
+    return aliases.champion_folder(Installation.current(), pretrained)
 
 
 def open_pair(folder: Path) -> Pair:
@@ -86,13 +80,14 @@ def open_pair(folder: Path) -> Pair:
     A run folder is accepted too: its finished pair is in `pair/`.
 
     Raises:
-        WorkbenchError: naming the file that is missing or changed.
+        WorkbenchError: naming the file that is missing, changed or not in the manifest.
     """
     folder = Path(folder)
     if not (folder / MANIFEST).exists() and (folder / "pair" / MANIFEST).exists():
         folder = folder / "pair"
     manifest = _read_manifest(folder)
-    for name, expected in manifest["files"].items():
+    sums = manifest["files"]
+    for name, expected in sums.items():
         file = folder / name
         if not file.is_file():
             raise WorkbenchError(f"{file}: missing; restore the pair's folder from its copy")
@@ -100,6 +95,11 @@ def open_pair(folder: Path) -> Pair:
             raise WorkbenchError(
                 f"{file}: its SHA-256 is not the one in {MANIFEST}; "
                 "the file is damaged or was changed: restore the pair's folder from its copy"
+            )
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file != folder / MANIFEST and _name(folder, file) not in sums:
+            raise WorkbenchError(
+                f"{file}: {MANIFEST} does not name it, so nobody vouches for it; remove the file"
             )
     try:
         stored = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
@@ -128,7 +128,7 @@ def open_pair(folder: Path) -> Pair:
 def seal(folder: Path, facts: dict) -> dict:
     """Write the manifest of a pair: `facts` and the SHA-256 of every file; returns it."""
     files = {
-        str(file.relative_to(folder)): sha256(file)
+        _name(folder, file): sha256(file)
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST
     }
@@ -138,12 +138,23 @@ def seal(folder: Path, facts: dict) -> dict:
 
 
 def reseal(pair: Pair, metrics: dict, card: str) -> None:
-    """Replace a pair's metrics and card; weights, vocabulary and calibration stay as they are."""
+    """Replace a pair's metrics and card; weights, vocabulary and calibration stay as they are.
+
+    Raises WorkbenchError for a registered version, which never changes.
+    """
+    if pair.folder.resolve().parent == Installation.current().models.resolve():
+        raise WorkbenchError(
+            f"{pair.folder}: a registered version never changes; its card stays as it was sealed"
+        )
     with whole_folder(pair.folder) as building:
         shutil.copytree(pair.folder, building, dirs_exist_ok=True)
         write_json(building / METRICS, metrics)
         write_text(building / CARD, card)
         seal(building, {key: value for key, value in pair.manifest.items() if key != "files"})
+
+
+def _name(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix()
 
 
 def _read_manifest(folder: Path) -> dict:
