@@ -1,0 +1,257 @@
+"""A FHIR bundle becomes visits: tolerant of what it holds, honest about what it passed over."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from engine.errors import WorkbenchError
+from engine.records.fhir import read_bundle
+
+ICD10 = "http://hl7.org/fhir/sid/icd-10-cm"
+SNOMED = "http://snomed.info/sct"
+RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+
+PATIENT = {
+    "resourceType": "Patient",
+    "id": "p1",
+    "gender": "female",
+    "birthDate": "1950-06-15",
+    "maritalStatus": {"text": "Married"},
+    "communication": [{"language": {"text": "English"}}],
+}
+FIRST = {
+    "resourceType": "Encounter",
+    "id": "e1",
+    "status": "finished",
+    "class": {"code": "IMP", "display": "inpatient encounter"},
+    "period": {"start": "2023-01-05T10:00:00+01:00", "end": "2023-01-09"},
+}
+SECOND = {
+    "resourceType": "Encounter",
+    "id": "e2",
+    "status": "in-progress",
+    "class": {"code": "EMER"},
+    "period": {"start": "2024-06-14"},
+}
+
+
+def coding(system, code, display=None):
+    return {"coding": [{"system": system, "code": code, "display": display}]}
+
+
+def condition(code, encounter="e2", **more):
+    reference = {"encounter": {"reference": f"Encounter/{encounter}"}} if encounter else {}
+    return {"resourceType": "Condition", "id": "c", "code": code, **reference, **more}
+
+
+def request(name, encounter="e2", **more):
+    reference = {"encounter": {"reference": f"Encounter/{encounter}"}} if encounter else {}
+    concept = {"medicationCodeableConcept": {"text": name}} if name else {}
+    return {"resourceType": "MedicationRequest", "id": "m", **concept, **reference, **more}
+
+
+def read(*resources):
+    entries = [{"resource": one} for one in resources]
+    return read_bundle(json.dumps({"resourceType": "Bundle", "entry": entries}))
+
+
+def test_encounters_become_visits_in_time_order_with_their_history():
+    record = read(
+        PATIENT,
+        SECOND,
+        FIRST,
+        condition(coding(ICD10, "I48.91"), "e2"),
+        condition(coding(ICD10, "I10"), "e1"),
+        request("Metoprolol Tartrate 25 mg", "e1"),
+    )
+    earlier, now = record.visits
+    assert (earlier.diagnoses, earlier.medications) == (("10:I10",), ("C07A",))
+    assert now.diagnoses == ("10:I4891",)
+    assert [past.visit_id for past in now.history] == [earlier.visit_id]
+    assert now.history[0].history == ()
+    assert (now.age, now.sex, now.marital_status, now.language) == (73, "F", "Married", "English")
+    assert not record.unread
+
+
+def test_the_day_of_birth_counts():
+    at = {**SECOND, "period": {"start": "2024-06-15"}}
+    assert read(PATIENT, at).visits[-1].age == 74
+
+
+def test_a_snomed_code_counts_by_the_icd_code_beside_it():
+    both = {
+        "coding": [
+            {"system": SNOMED, "code": "49436004"},
+            {"system": ICD10, "code": "I48.91"},
+        ]
+    }
+    assert read(PATIENT, SECOND, condition(both)).visits[0].diagnoses == ("10:I4891",)
+    alone = read(PATIENT, SECOND, condition(coding(SNOMED, "49436004")))
+    assert "SNOMED CT code without an ICD code" in alone.unread[0].why
+
+
+def test_both_versions_of_icd_and_of_procedures_are_read():
+    pcs = coding("http://www.cms.gov/Medicare/Coding/ICD10", "02703ZZ")
+    record = read(
+        PATIENT,
+        SECOND,
+        condition(coding("urn:oid:2.16.840.1.113883.6.103", "427.31")),
+        {"resourceType": "Procedure", "id": "x", "status": "completed", "code": pcs},
+    )
+    assert record.visits[0].diagnoses == ("9:42731",)
+    assert record.visits[0].procedures == ("10:02703ZZ",)
+
+
+@pytest.mark.parametrize(
+    "concept",
+    [
+        {"text": "warfarin 5 mg tablet"},
+        coding(RXNORM, "855332", "warfarin sodium 5 MG Oral Tablet"),
+        coding("http://www.whocc.no/atc", "B01AA03", "warfarin"),
+    ],
+    ids=["plain text", "RxNorm", "ATC"],
+)
+def test_drugs_are_read_by_name_and_by_code(concept):
+    one = {"resourceType": "MedicationStatement", "id": "m", "medicationCodeableConcept": concept}
+    assert read(PATIENT, SECOND, one).visits[-1].medications == ("B01A",)
+
+
+def test_a_medication_elsewhere_in_the_bundle_is_followed():
+    drug = {"resourceType": "Medication", "id": "d", "code": {"text": "furosemide"}}
+    one = request(None, medicationReference={"reference": "Medication/d"})
+    assert read(PATIENT, SECOND, drug, one).visits[0].medications == ("C03C",)
+    inside = request(None, medicationReference={"reference": "#d"}, contained=[drug])
+    assert read(PATIENT, SECOND, inside).visits[0].medications == ("C03C",)
+
+
+def test_references_by_full_address_are_followed():
+    located = {
+        **condition(coding(ICD10, "I10"), None),
+        "encounter": {"reference": "urn:uuid:2"},
+    }
+    entries = [
+        {"fullUrl": "urn:uuid:1", "resource": PATIENT},
+        {"fullUrl": "urn:uuid:2", "resource": FIRST},
+        {"fullUrl": "urn:uuid:3", "resource": SECOND},
+        {"resource": located},
+    ]
+    record = read_bundle(json.dumps({"resourceType": "Bundle", "entry": entries}))
+    assert record.visits[0].diagnoses == ("10:I10",)
+
+
+def test_without_an_encounter_the_date_decides():
+    record = read(
+        PATIENT,
+        FIRST,
+        SECOND,
+        condition(coding(ICD10, "I10"), None, recordedDate="2023-01-07"),
+        condition(coding(ICD10, "E11.9"), None),
+        request("aspirin", None, authoredOn="2019-03"),
+    )
+    home, first, second = record.visits
+    assert home.medications
+    assert first.diagnoses == ("10:I10",)
+    assert second.diagnoses == ("10:E119",)
+
+
+def test_what_does_not_hold_is_named_and_left_out():
+    wrong = {"verificationStatus": {"coding": [{"code": "entered-in-error"}]}}
+    record = read(
+        PATIENT,
+        SECOND,
+        condition(coding(ICD10, "I10"), **wrong),
+        request("warfarin", status="cancelled"),
+        condition(coding(ICD10, "Z99.99")),
+        request("no such drug at all"),
+        {"resourceType": "Observation", "id": "o"},
+    )
+    assert record.visits[0].diagnoses == record.visits[0].medications == ()
+    whys = " | ".join(unread.why for unread in record.unread)
+    assert len(record.unread) == 5
+    for part in ("entered-in-error", "cancelled", "no table", "no drug we know", "is not read"):
+        assert part in whys
+
+
+def test_allergies_are_kept_as_written():
+    allergy = {"resourceType": "AllergyIntolerance", "id": "a", "code": {"text": "Penicillin G"}}
+    nameless = {"resourceType": "AllergyIntolerance", "id": "b"}
+    record = read(PATIENT, SECOND, allergy, nameless)
+    assert record.allergies == ("Penicillin G",)
+    assert record.unread[0].what == "AllergyIntolerance/b"
+
+
+def test_a_bundle_without_an_encounter_is_one_visit():
+    record = read(PATIENT, condition(coding(ICD10, "I10"), None))
+    assert len(record.visits) == 1
+    assert record.visits[0].diagnoses == ("10:I10",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ('{"resourceType": "Patient"}', "no FHIR bundle"),
+        ('{"resourceType": "Bundle"}', "0 Patient"),
+        (json.dumps([PATIENT, PATIENT]), "2 Patient"),
+    ],
+)
+def test_what_is_no_bundle_of_one_patient_is_refused_in_a_line(text, said):
+    with pytest.raises(WorkbenchError, match=said) as refused:
+        read_bundle(text)
+    assert "\n" not in str(refused.value)
+
+
+_anything = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.text(max_size=8),
+    lambda inner: (
+        some.lists(inner, max_size=3)
+        | some.dictionaries(
+            some.sampled_from(["code", "coding", "system", "period", "start", "text", "reference"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+
+FIELDS = (
+    "id",
+    "class",
+    "type",
+    "period",
+    "code",
+    "status",
+    "encounter",
+    "authoredOn",
+    "recordedDate",
+    "verificationStatus",
+    "dosageInstruction",
+    "medicationCodeableConcept",
+    "medicationReference",
+    "contained",
+    "performedPeriod",
+    "onsetPeriod",
+)
+
+
+@settings(deadline=None)
+@given(
+    some.lists(
+        some.fixed_dictionaries(
+            {
+                "resourceType": some.sampled_from(
+                    ["Encounter", "Condition", "Procedure", "MedicationRequest", "Medication"]
+                )
+            },
+            optional=dict.fromkeys(FIELDS, _anything),
+        ),
+        max_size=4,
+    ),
+    _anything,
+)
+def test_nothing_in_a_bundle_stops_the_reading(resources, oddity):
+    patient = {**PATIENT, "communication": oddity, "extension": oddity, "maritalStatus": oddity}
+    assert read(patient, *resources).visits
