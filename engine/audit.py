@@ -235,6 +235,20 @@ class Audit:
         self.files.move_head(*last)
         return last
 
+    def expect(self, number: int, seal: str) -> None:
+        """Check that a row noted down earlier still stands: with `verify`, all before it does too.
+
+        Raises WorkbenchError when it is missing or another one.
+        """
+        with store.opened(self.database) as database:
+            row = database.execute("SELECT hmac FROM audit WHERE number = ?", [number]).fetchone()
+        if row != (seal,):
+            found = "is another one" if row else "is missing"
+            raise WorkbenchError(
+                f"{self.database}: audit: row {number} {found}, not the one noted down; "
+                "the audit was replaced or cut. Compare with a copy of the file."
+            )
+
     def accept_end(self, actor: Actor) -> None:
         """Take the end of the table as it stands, where `audit.head` was lost; recorded."""
         permissions.require(actor, "manage accounts")

@@ -1,6 +1,7 @@
 """The documents are true: every command in them parses and runs, every command is in them."""
 
 import argparse
+import io
 import re
 import shlex
 import shutil
@@ -59,12 +60,32 @@ def stand_ins(tiny_cohort, tiny_pair, tiny_recipe, sample_tables, omop_tables, t
         "RRF_DIR": write_rrf(tmp_path / "rrf"),
         "TEXT_OR_CODE": "aspirin",
         "STUDY_DIR": tmp_path / "study",
+        "NAME": "Dr Alvarez",
     }
 
 
+@pytest.fixture
+def accounts_of_a_hospital(tmp_path, monkeypatch):
+    """An installation with the account that the README's commands name, and another one."""
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "installation"))
+    for name in ("Dr Alvarez", "Dr Okafor"):
+        monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+        add = ["users", "add", name, "--role", "administrator", "--password-stdin"]
+        assert main(add) == 0
+
+
 @pytest.mark.parametrize("command", documented_commands())
-def test_a_documented_command_runs(command, stand_ins, tmp_path, tiny_run, tiny_cohort):
+def test_a_documented_command_runs(
+    command, stand_ins, tmp_path, tiny_run, tiny_cohort, accounts_of_a_hospital, monkeypatch
+):
     words = shlex.split(command)
+    if words[0] == "users" and words[1] in ("add", "reset"):
+        words.append("--password-stdin")
+        monkeypatch.setattr("sys.stdin", io.StringIO("another horse battery\n"))
+    if words[:2] == ["users", "add"]:
+        stand_ins["NAME"] = "Dr Sato"
+    if words[0] == "audit":
+        stand_ins["FILE"] = tmp_path / "audit.csv"
     if words[0] == "train":
         run = tmp_path / "run"
         if words[1] in ("hidden-states", "student"):

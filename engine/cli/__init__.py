@@ -18,6 +18,8 @@ COMMAND_GROUPS = (
     "study",
     "score",
     "recommend",
+    "users",
+    "audit",
 )
 
 
