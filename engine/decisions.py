@@ -1,0 +1,187 @@
+"""What a clinician decided about each recommended group, kept with what it was decided upon.
+
+    decisions = Decisions(Installation.current())
+    decisions.save(actor, cohort.fingerprint, visit, said.versions, items)
+    decisions.of(actor, cohort.fingerprint, patient_id)
+
+A decision is written together with its row of the audit, or not at all, and never changed: a
+change of mind is a new decision. The free text stays in the decision; the audit holds counts.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+from engine import permissions, store
+from engine.audit import Audit
+from engine.errors import WorkbenchError
+from engine.evidence import input_hash
+from engine.installation import Installation
+from engine.permissions import Actor
+from engine.records.schema import Visit
+from engine.terminology import atc
+
+Verdict = Literal["accepted", "changed", "rejected"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+LONGEST_NOTE = 500  # characters
+
+REASONS: Mapping[str, str] = {  # code → what a clinician reads; why not, or why something else
+    "not_indicated": "Not indicated for this patient",
+    "already_covered": "Covered by another medication",
+    "allergy": "Allergy or intolerance",
+    "contraindicated": "Contraindicated by a diagnosis or a finding",
+    "interaction": "Interaction with another medication",
+    "renal_or_hepatic": "Kidney or liver function",
+    "age_or_frailty": "Age or frailty",
+    "pregnancy": "Pregnancy or breastfeeding",
+    "tried_before": "Tried before without success",
+    "patient_wish": "The patient's wish or goals of care",
+    "not_available": "Not available here, or another one is preferred",
+    "later": "To be started later, or by someone else",
+    "other": "Another reason, in the note",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """What was decided about one medication group."""
+
+    group: str  # ATC third level
+    verdict: Verdict
+    instead: str = ""  # of a changed one: what is given in its place, as typed
+    reason: str = ""  # one of `REASONS`; needed unless accepted
+    note: str = ""
+    teacher: float | None = None  # the probabilities that were shown
+    student: float | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One saved decision about one visit."""
+
+    number: int
+    patient_id: str
+    visit_id: str
+    cohort: str  # fingerprint
+    decided_at: str  # UTC, ISO 8601
+    account: str
+    versions: dict[str, str]
+    input_hash: str  # see `engine.evidence`
+    items: tuple[Item, ...]
+
+    @property
+    def final(self) -> tuple[Item, ...]:
+        """What is to be given: the accepted and the changed."""
+        return tuple(item for item in self.items if item.verdict != "rejected")
+
+
+class Decisions:
+    """The decisions of an installation."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._database = installation.database
+        self._audit = Audit(installation.database, installation.audit_key)
+
+    def save(
+        self,
+        actor: Actor | None,
+        cohort: str,
+        visit: Visit,
+        versions: Mapping[str, str],
+        items: Sequence[Item],
+    ) -> Decision:
+        """Keep a decision about a visit of a cohort (its fingerprint); return it.
+
+        Raises:
+            NotAllowed: for anybody but a clinician.
+            WorkbenchError: naming the group whose entry cannot stand, or what cannot be written.
+        """
+        permissions.require(actor, "decide")
+        checked = _checked(items)
+        decided_at = datetime.now(UTC).isoformat(timespec="seconds")
+        counts = {verdict: sum(item.verdict == verdict for item in checked) for verdict in VERDICTS}
+        row = {
+            "patient_id": visit.patient_id,
+            "visit_id": visit.visit_id,
+            "cohort": cohort,
+            "decided_at": decided_at,
+            "account": actor.name,
+            "versions": json.dumps(dict(versions), sort_keys=True),
+            "input_hash": input_hash(visit),
+            "items": json.dumps([asdict(item) for item in checked]),
+        }
+        with store.transaction(self._database) as database:
+            number = database["decisions"].insert(row).last_pk
+            self._audit.record(
+                database,
+                actor,
+                "decision saved",
+                {
+                    "decision": number,
+                    "patient": self._audit.pseudonym(cohort, visit.patient_id),
+                    "versions": dict(versions),
+                    "input": row["input_hash"],
+                    **counts,
+                },
+            )
+        return _decision({"id": number, **row})
+
+    def of(self, actor: Actor | None, cohort: str, patient_id: str) -> list[Decision]:
+        """Return the decisions about a patient, newest first."""
+        permissions.require(actor, "recommend")
+        with store.opened(self._database) as database:
+            rows = database["decisions"].rows_where(
+                "cohort = ? AND patient_id = ?", [cohort, patient_id], order_by="id DESC"
+            )
+            return [_decision(row) for row in rows]
+
+    def acceptance(self, actor: Actor | None) -> dict[str, dict[Verdict, int]]:
+        """Return group → how often it was accepted, changed and rejected; no patient in it."""
+        permissions.require(actor, "see performance")
+        counts: dict[str, dict[Verdict, int]] = {}
+        with store.opened(self._database) as database:
+            for row in database.query("SELECT items FROM decisions"):
+                for item in json.loads(row["items"]):
+                    of_group = counts.setdefault(item["group"], dict.fromkeys(VERDICTS, 0))
+                    of_group[item["verdict"]] += 1
+        return counts
+
+
+def _checked(items: Iterable[Item]) -> list[Item]:
+    kept: dict[str, Item] = {}
+    for item in items:
+        where = f"{atc.name(item.group)} ({item.group})"
+        if item.group not in atc.groups():
+            raise WorkbenchError(f"{item.group[:12]!r}: no medication group of ATC's third level")
+        if item.group in kept:
+            raise WorkbenchError(f"{where}: decided twice; leave one of the two out")
+        if item.verdict not in VERDICTS:
+            raise WorkbenchError(f"{where}: choose {', '.join(VERDICTS)}")
+        if item.verdict != "accepted" and item.reason not in REASONS:
+            raise WorkbenchError(f"{where}: choose the reason why it is {item.verdict}")
+        if item.reason == "other" and not item.note.strip():
+            raise WorkbenchError(f"{where}: say the other reason in the note")
+        if item.verdict == "changed" and not item.instead.strip():
+            raise WorkbenchError(f"{where}: say what is given in its place")
+        if max(len(item.note), len(item.instead)) > LONGEST_NOTE:
+            raise WorkbenchError(f"{where}: keep the text under {LONGEST_NOTE} characters")
+        kept[item.group] = item
+    if not kept:
+        raise WorkbenchError("nothing is decided yet; accept, change or reject a group first")
+    return list(kept.values())
+
+
+def _decision(row: Mapping) -> Decision:
+    return Decision(
+        number=row["id"],
+        patient_id=row["patient_id"],
+        visit_id=row["visit_id"],
+        cohort=row["cohort"],
+        decided_at=row["decided_at"],
+        account=row["account"],
+        versions=json.loads(row["versions"]),
+        input_hash=row["input_hash"],
+        items=tuple(Item(**item) for item in json.loads(row["items"])),
+    )

@@ -1,0 +1,120 @@
+"""Decisions are kept whole, with their row of the audit, and exported as what they are."""
+
+import json
+
+import pytest
+
+from engine import store
+from engine.audit import Audit
+from engine.decision_export import fhir_drafts, summary
+from engine.decisions import Decisions, Item
+from engine.errors import WorkbenchError
+from engine.installation import Installation
+from engine.permissions import Actor, NotAllowed
+from tests.visits import make_visit
+
+VISIT = make_visit(patient_id="patient-7788")
+DOCTOR = Actor("dr-a", "clinician")
+ITEMS = [
+    Item("B01A", "accepted", teacher=0.91, student=0.88),
+    Item("C03C", "changed", instead="torasemide", reason="not_available"),
+    Item("N02A", "rejected", reason="other", note="<b>opioid naive</b>, avoids"),
+]
+
+
+@pytest.fixture
+def installation(tmp_path):
+    return Installation(tmp_path)
+
+
+def save(installation, items=ITEMS, actor=DOCTOR):
+    versions = {"teacher": "v1/aa", "student": "v1/bb"}
+    return Decisions(installation).save(actor, "cohort-sum", VISIT, versions, items)
+
+
+def test_a_decision_comes_back_as_it_was_saved(installation):
+    saved = save(installation)
+    assert Decisions(installation).of(DOCTOR, "cohort-sum", VISIT.patient_id) == [saved]
+    assert saved.items == tuple(ITEMS)
+    assert [item.group for item in saved.final] == ["B01A", "C03C"]
+    assert saved.account == "dr-a"
+
+
+def test_the_newest_comes_first_and_other_cohorts_stay_apart(installation):
+    first, second = save(installation), save(installation)
+    patient = VISIT.patient_id
+    assert Decisions(installation).of(DOCTOR, "cohort-sum", patient) == [second, first]
+    assert Decisions(installation).of(DOCTOR, "another", patient) == []
+
+
+def test_the_audit_counts_but_quotes_nothing(installation):
+    saved = save(installation)
+    with store.opened(installation.database) as database:
+        row = next(database.query("SELECT * FROM audit WHERE action = 'decision saved'"))
+    details = json.loads(row["details"])
+    assert (details["accepted"], details["changed"], details["rejected"]) == (1, 1, 1)
+    assert details["decision"] == saved.number
+    assert details["input"] == saved.input_hash
+    for told in ("opioid", "torasemide", VISIT.patient_id):
+        assert told not in json.dumps(list(row.values()))
+
+
+def test_without_the_audit_there_is_no_decision(installation, monkeypatch):
+    def refuse(*_):
+        raise WorkbenchError("the audit cannot be written")
+
+    monkeypatch.setattr(Audit, "record", refuse)
+    with pytest.raises(WorkbenchError, match="audit"):
+        save(installation)
+    assert Decisions(installation).of(DOCTOR, "cohort-sum", VISIT.patient_id) == []
+
+
+@pytest.mark.parametrize("actor", [None, Actor("a", "auditor"), Actor("b", "administrator")])
+def test_only_clinicians_decide(installation, actor):
+    with pytest.raises(NotAllowed):
+        save(installation, actor=actor)
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ([], "nothing is decided"),
+        ([Item("B01A", "accepted"), Item("B01A", "accepted")], "decided twice"),
+        ([Item("XXXX", "accepted")], "no medication group"),
+        ([Item("B01A", "rejected")], "choose the reason"),
+        ([Item("B01A", "rejected", reason="whim")], "choose the reason"),
+        ([Item("B01A", "rejected", reason="other", note=" ")], "in the note"),
+        ([Item("B01A", "changed", reason="later")], "in its place"),
+        ([Item("B01A", "accepted", note="x" * 501)], "under 500"),
+        ([Item("B01A", "maybe")], "choose accepted"),
+    ],
+)
+def test_an_entry_that_cannot_stand_is_named(installation, items, said):
+    with pytest.raises(WorkbenchError, match=said):
+        save(installation, items=items)
+
+
+def test_acceptance_is_counted_by_group_without_patients(installation):
+    save(installation)
+    save(installation, items=[Item("B01A", "rejected", reason="allergy")])
+    found = Decisions(installation).acceptance(Actor("a", "auditor"))
+    assert found["B01A"] == {"accepted": 1, "changed": 0, "rejected": 1}
+    assert VISIT.patient_id not in json.dumps(found)
+
+
+def test_fhir_drafts_propose_and_order_nothing(installation):
+    drafts = [entry["resource"] for entry in fhir_drafts(save(installation))["entry"]]
+    assert [draft["intent"] for draft in drafts] == ["proposal", "proposal"]
+    assert {draft["status"] for draft in drafts} == {"draft"}
+    assert drafts[0]["medicationCodeableConcept"]["coding"][0]["code"] == "B01A"
+    assert drafts[1]["medicationCodeableConcept"]["text"] == "torasemide"
+    assert "dosageInstruction" not in json.dumps(drafts)
+
+
+def test_the_page_to_print_escapes_what_was_typed_and_says_what_it_is(installation):
+    page = summary(save(installation), VISIT, ["Atrial fibrillation"], [])
+    assert "&lt;b&gt;opioid naive" in page
+    assert "<b>" not in page
+    assert "Not an order" in page
+    assert "none given; not checked" in page
+    assert "http://" not in page.replace("http-equiv", "")
