@@ -73,6 +73,7 @@ class TeacherRecipe(Section):
     lora_targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"  # or names: [q_proj, …]
     cache_lower_layers: bool = False  # with adapted_layers: run the layers below only once
     load_in_4bit: bool = False  # base weights in 4 bits (NF4) while training; needs bitsandbytes
+    processes: int = Field(1, ge=1)  # of a retraining run, one a graphics card: `torchrun`
     sharding: Literal["none", "fsdp"] = "none"  # fsdp: torchrun's processes share the base weights
     pooling: Literal["last", "last_and_mean"] = "last"  # what the head sees: last token, + mean
     linear_path: bool = False  # a logistic regression on the prompt's phrases, averaged in

@@ -20,6 +20,7 @@ COMMAND_GROUPS = (
     "recommend",
     "users",
     "audit",
+    "worker",
 )
 
 

@@ -7,6 +7,7 @@ which appears whole when its stage ends, `checkpoints/` (with the teacher's Tens
 `logs/` (the students') and `metrics.jsonl`.
 """
 
+import hashlib
 import os
 import platform
 import random
@@ -15,11 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
 from engine.config import Recipe, save_recipe
 from engine.errors import WorkbenchError
@@ -28,6 +29,7 @@ from engine.evaluation.metrics import average_precision, jaccard
 from engine.files import read_json, sha256, whole_folder, write_json
 from engine.jobs import lessons
 from engine.jobs.card import render_card
+from engine.jobs.run_record import STAGES, open_run, require_same_run
 from engine.records.cohort import Cohort
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
@@ -41,9 +43,8 @@ from engine.teacher.base_model import load_tokenizer
 from engine.teacher.data import build_examples
 from engine.teacher.model import WEIGHTS
 
-RUN = "run.json"  # which cohort and recipe a run folder belongs to
-STAGES = "stages.json"  # how long each stage took, and on what
 Say = Callable[[str], None]
+Report = Callable[[str, int, int], None]  # part of a stage, steps done, of how many
 
 
 def train_pair(
@@ -67,7 +68,12 @@ def train_pair(
 
 
 def train_teacher(
-    cohort: Cohort, recipe: Recipe, output: Path, resume: bool = False, say: Say = print
+    cohort: Cohort,
+    recipe: Recipe,
+    output: Path,
+    resume: bool = False,
+    say: Say = print,
+    report: Report | None = None,
 ) -> Path:
     """Teach the language model on the training split; returns `output/teacher`.
 
@@ -78,7 +84,7 @@ def train_teacher(
     tokenizer = load_tokenizer(recipe.teacher.base_model)
     say = say if distributed.is_first() else _silent
     with distributed.connected():
-        distributed.first_only(lambda: _open_run(output, cohort, recipe, resume))
+        distributed.first_only(lambda: open_run(output, cohort, recipe, resume))
         _prepare(recipe, output, say)
         with _timed(output, "teacher", say, add=resume):
             say(f"teacher: {len(training):,} training visits, {len(validation):,} for validation")
@@ -87,7 +93,14 @@ def train_teacher(
                 for visits in (training, validation)
             )
             return teacher_training.train(
-                recipe, tokenizer, examples, held_out, score_logits, output, resume
+                recipe,
+                tokenizer,
+                examples,
+                held_out,
+                score_logits,
+                output,
+                resume,
+                report and partial(report, "teacher"),
             )
 
 
@@ -102,28 +115,42 @@ def _prepare(recipe: Recipe, output: Path, say: Say) -> None:
         distributed.first_only(lambda: preparation.prepare(recipe, output))
 
 
-def cache_hidden_states(cohort: Cohort, recipe: Recipe, output: Path, say: Say = print) -> Path:
+def cache_hidden_states(
+    cohort: Cohort, recipe: Recipe, output: Path, say: Say = print, report: Report | None = None
+) -> Path:
     """Run the taught model once over all visits the student learns from or is measured on."""
     if not (output / "teacher").is_dir():
         raise WorkbenchError(
             f"{output / 'teacher'}: no trained teacher there; run `train teacher` first"
         )
-    _require_same_run(output, cohort, recipe)
+    require_same_run(output, cohort, recipe)
     with _timed(output, "hidden states", say):
         teacher = lessons.open_teacher(cohort, recipe, output)
         visits = _read_by_teacher(cohort, recipe)
-        return hidden_states.compute(teacher, output / "teacher", visits, cohort.title, output)
+        return hidden_states.compute(
+            teacher,
+            output / "teacher",
+            visits,
+            cohort.title,
+            output,
+            report=report and partial(report, "hidden states"),
+        )
 
 
 def train_student(
-    cohort: Cohort, recipe: Recipe, output: Path, say: Say = print, resume: bool = False
+    cohort: Cohort,
+    recipe: Recipe,
+    output: Path,
+    say: Say = print,
+    resume: bool = False,
+    report: Report | None = None,
 ) -> Path:
     """Train the student with and without distillation and finish the pair in `output/pair`.
 
     `resume` goes on from the last checkpoint, or from the start if there is none yet.
     """
     cached = hidden_states.load(output, output / "teacher")
-    _require_same_run(output, cohort, recipe)
+    require_same_run(output, cohort, recipe)
     training, validation = training_visits(cohort, recipe), validation_visits(cohort, recipe)
     learnt_from = lessons.gather(cohort, recipe, output, training, cached)
     logits = {"teacher": cached.of(validation)[1]}
@@ -139,6 +166,7 @@ def train_student(
                 output,
                 distil,
                 resume,
+                report and partial(report, name.replace("_", " ")),
             )
         logits[name] = student_inference.predict(
             students[name], validation, cohort.vocabulary, recipe
@@ -218,59 +246,6 @@ def _some_patients(cohort: Cohort, split: str, patients: int | None, seed: int) 
     return [visit for visit in visits if visit.patient_id in chosen]
 
 
-def _open_run(output: Path, cohort: Cohort, recipe: Recipe, resume: bool) -> None:
-    """Start a run folder, or make sure that a resumed one is the same run."""
-    if resume:
-        _require_same_run(output, cohort, recipe)
-        return
-    if output.exists() and not output.is_dir():
-        raise WorkbenchError(f"{output}: is a file; name a folder for the run")
-    if output.is_dir() and any(output.iterdir()) and not (output / RUN).exists():
-        raise WorkbenchError(
-            f"{output}: is not empty and is no training run; name a new --output folder"
-        )
-    finished = [name for name in ("teacher", "pair") if (output / name).exists()]
-    if finished:
-        raise WorkbenchError(
-            f"{output / finished[0]}: is finished already and would be lost; "
-            "name a new --output, or remove it"
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    for leftover in ("metrics.jsonl", STAGES):
-        (output / leftover).unlink(missing_ok=True)
-    for leftover in ("hidden_states", "logs"):
-        shutil.rmtree(output / leftover, ignore_errors=True)
-    write_json(output / RUN, _run_of(cohort, recipe))
-
-
-def _run_of(cohort: Cohort, recipe: Recipe) -> dict:
-    return {"cohort": cohort.fingerprint, "recipe": recipe.model_dump(mode="json")}
-
-
-def _require_same_run(output: Path, cohort: Cohort, recipe: Recipe) -> None:
-    """Refuse another cohort, or a recipe that differs in more than student and calibration."""
-    if not (output / RUN).exists():
-        raise WorkbenchError(f"{output}: no checkpoint to resume from; run without --resume")
-    known, asked = read_json(output / RUN, "start the run again"), _run_of(cohort, recipe)
-    known["recipe"] = _today(known.get("recipe"))
-    for run in (known, asked):
-        for part in ("student", "calibration", "coverage"):
-            run["recipe"].pop(part, None)
-    if known != asked:
-        raise WorkbenchError(
-            f"{output}: was started with another cohort or recipe; "
-            "go on with the same ones, or name a new --output"
-        )
-
-
-def _today(recipe: object) -> dict:
-    """Return a run's recipe with the fields that are newer than the run at their defaults."""
-    try:
-        return Recipe.model_validate(recipe).model_dump(mode="json")
-    except ValidationError:
-        return {}  # of a newer program, or damaged: the same as none we know
-
-
 @contextmanager
 def _timed(output: Path, stage: str, say: Say, add: bool = False) -> Iterator[None]:
     """Record how long a stage took; `add` it to what an earlier, stopped attempt took."""
@@ -312,9 +287,7 @@ def _finish(
         "stages": read_json(output / STAGES, "run `train pair` again"),
     }
     created = datetime.now(UTC)
-    teacher_sum = sha256(output / "teacher" / WEIGHTS)
     facts = {
-        "version": f"{recipe.name}-{created:%Y%m%d}-{teacher_sum[:8]}",
         "created": created.isoformat(timespec="seconds"),
         "base_model": recipe.teacher.base_model,
         "cohort": {
@@ -329,6 +302,7 @@ def _finish(
             shutil.copytree(output / preparation.FOLDER, building / preparation.FOLDER)
         student_inference.save(students["student"], building / STUDENT)
         student_inference.save(students["student_undistilled"], building / UNDISTILLED)
+        facts = {"version": _version(recipe, created, building), **facts}
         cohort.vocabulary.save(building / "vocabulary.json")
         save_recipe(recipe, building / "recipe.yaml")
         write_json(building / "calibration.json", calibration)
@@ -336,6 +310,12 @@ def _finish(
         (building / CARD).write_text(render_card(facts, recipe, metrics), encoding="utf-8")
         seal(building, facts)
     return output / "pair"
+
+
+def _version(recipe: Recipe, created: datetime, pair: Path) -> str:
+    """Name a pair by recipe, day and weights: another student makes another version."""
+    sums = sha256(pair / ADAPTER / WEIGHTS) + sha256(pair / STUDENT)
+    return f"{recipe.name}-{created:%Y%m%d}-{hashlib.sha256(sums.encode()).hexdigest()[:8]}"
 
 
 def _calibrate(

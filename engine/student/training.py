@@ -51,6 +51,7 @@ def train(
     output: Path,
     distil: bool = True,
     resume: bool = False,
+    report: Callable[[int, int], None] | None = None,
 ) -> Student:
     """Train a student and return it as it was at its best validation PRAUC.
 
@@ -59,6 +60,7 @@ def train(
         output: run folder, for `metrics.jsonl`, TensorBoard logs and the checkpoint.
         distil: False leaves out all that comes from the teacher and changes nothing else.
         resume: go on from the checkpoint in `output`, where there is one.
+        report: called with the epochs done, and all of them, after each.
     """
     if not lessons.training or not validation:
         raise WorkbenchError("the cohort has no labelled visits to train or validate a student on")
@@ -103,6 +105,8 @@ def train(
             _log(output, board, stage, progress.epoch, values)
             checkpoints.save(kept, key, progress, student, best, optimizer, schedule)
             bar.update()
+            if report:
+                report(progress.epoch, options.epochs)
             bar.set_postfix(loss=f"{values['loss']:.4f}", prauc=f"{values['prauc']:.4f}")
     student.load_state_dict(best)
     return ready(student.cpu())

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,17 +60,19 @@ def compute(
     title: Title,
     output: Path,
     shard_tokens: int = SHARD_TOKENS,
+    report: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Run the teacher over `visits` and store the cache in `output/hidden_states`.
 
     Goes on with the shards of an earlier run on the same teacher, prompts and kind of device.
+    `report` is called with the prompts done, and all of them, after each batch.
     """
     made_by = _teacher_sum(adapter)
     ids = [
         np.array(teacher.token_ids(teacher.prompt(visit, title).text), np.int32)
         for visit in tqdm(visits, desc="prompts", unit="prompt", leave=False)
     ]
-    logits, hidden = _by_shards(teacher, ids, output / SHARDS, shard_tokens, made_by)
+    logits, hidden = _by_shards(teacher, ids, output / SHARDS, shard_tokens, made_by, report)
     keys = [[visit.patient_id, visit.visit_id] for visit in visits]
     final = output / FOLDER
     with whole_folder(final) as building:
@@ -101,12 +103,18 @@ def load(output: Path, adapter: Path) -> HiddenStates:
 
 
 def _by_shards(
-    teacher: Teacher, ids: Sequence[np.ndarray], folder: Path, shard_tokens: int, made_by: str
+    teacher: Teacher,
+    ids: Sequence[np.ndarray],
+    folder: Path,
+    shard_tokens: int,
+    made_by: str,
+    report: Callable[[int, int], None] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (logits, hidden) of all prompts; every shard is on disk before the next begins."""
     folder.mkdir(parents=True, exist_ok=True)
     origin = _origin(teacher, ids, shard_tokens, made_by)
     logits, hidden = teacher.empty(len(ids))
+    read = 0
     with tqdm(total=len(ids), desc="hidden states", unit="prompt") as bar:
         for number, batches in enumerate(_shards(ids, teacher.batch_tokens, shard_tokens)):
             file = folder / f"{number:05}.safetensors"
@@ -114,11 +122,15 @@ def _by_shards(
             kept = _read_shard(file, origin)
             if kept:
                 logits[rows], hidden[rows] = kept["logits"], kept["hidden"]
+                read += len(rows)
                 bar.update(len(rows))
                 continue
             for batch in batches:
                 logits[batch], hidden[batch] = teacher.read([ids[row] for row in batch])
+                read += len(batch)
                 bar.update(len(batch))
+                if report:
+                    report(read, len(ids))
             _write_shard(file, {"logits": logits[rows], "hidden": hidden[rows]}, origin)
     return logits, hidden
 

@@ -161,6 +161,19 @@ class JsonLines(TrainerCallback):
                 file.write(json.dumps(line) + "\n")
 
 
+class StepsDone(TrainerCallback):
+    """Says after every step how many are done, and of how many."""
+
+    def __init__(self, report: Callable[[int, int], None]) -> None:
+        self.report = report
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self.report(state.global_step, state.max_steps)
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        self.report(state.global_step, state.max_steps)
+
+
 def forget_after(output: Path, step: int) -> None:
     """Drop from `metrics.jsonl` what was logged after the teacher's `step`: it comes again."""
     file = output / LOG

@@ -29,6 +29,7 @@ from engine.teacher.linear_path import LinearPath, as_text
 from engine.teacher.trainer import (
     BeforeFirstStep,
     JsonLines,
+    StepsDone,
     TeacherTrainer,
     arguments,
     forget_after,
@@ -47,6 +48,7 @@ def train(
     score: Score,
     output: Path,
     resume: bool = False,
+    report: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Train a teacher and return `output/teacher`: the best adapter and head, and a linear path.
 
@@ -55,6 +57,7 @@ def train(
         output: run folder; checkpoints, `metrics.jsonl` and TensorBoard logs go there too.
         resume: go on from the last whole checkpoint in `output`, or from the start if it was
             stopped before the first.
+        report: called with the steps done, and all of them, after each.
 
     Under `torchrun` every process calls this, between `distributed.connected()`; the first one
     writes.
@@ -87,6 +90,8 @@ def train(
     if checkpoint is None:  # else the head comes with it
         fit = partial(_fit_head, recipe=recipe, training=training, collator=collator)
         trainer.add_callback(BeforeFirstStep(lambda: fit(trainer.model_wrapped)))
+    if report:
+        trainer.add_callback(StepsDone(report))
     trainer.train(resume_from_checkpoint=checkpoint)
     best = Path(trainer.state.best_model_checkpoint)
     path = linear_path_of(recipe, tokenizer, training) if distributed.is_first() else None

@@ -69,7 +69,7 @@ def test_killed_at_a_random_step_of_the_second_pass(tiny_cohort, recipe, tmp_pat
 
 def test_killed_before_the_first_checkpoint_it_starts_again(tiny_cohort, tiny_recipe, tmp_path):
     cohort, quiet = Cohort.open(tiny_cohort), {"say": lambda text: None}
-    pipeline._open_run(tmp_path / "run", cohort, tiny_recipe, resume=False)
+    pipeline.open_run(tmp_path / "run", cohort, tiny_recipe, resume=False)
     (tmp_path / "run" / LOG).write_text('{"stage": "teacher", "step": 1, "loss": 0.5}\n{"sta')
     done = pipeline.train_teacher(cohort, tiny_recipe, tmp_path / "run", resume=True, **quiet)
     assert (done / WEIGHTS).exists()
