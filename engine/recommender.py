@@ -215,6 +215,13 @@ class Recommender:
             student = self.student if distilled else self._student(UNDISTILLED)
             return student_inference.predict(student, visits, self.vocabulary, self.pair.recipe)
 
+    def representations(self, visits: Sequence[Visit]) -> np.ndarray:
+        """Return (visits, size) float32: what the student makes of each visit."""
+        with self._locks["student"]:
+            return student_inference.represent(
+                self.student, visits, self.vocabulary, self.pair.recipe
+            )
+
     def teacher_probabilities(self, cohort: Cohort, visits: Sequence[Visit]) -> np.ndarray:
         """Return (visits, groups) calibrated probabilities of the teacher, with a progress bar."""
         return self.pair.calibration["teacher"].probability(self.teacher_logits(cohort, visits))

@@ -1,6 +1,6 @@
 """Score visits with a trained student; save and load its weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,29 +29,53 @@ def predict(
     recipe: Recipe,
 ) -> np.ndarray:
     """Return (visits, groups) float32 logits, in the order of `visits`."""
-    reading = vocabulary, recipe.student.max_history, recipe.prompt.profile, student.categories
+    reading = _reading(student, vocabulary, recipe)
     if student.tables is None:
         return logits_of(student, pack(visits, *reading))
-    lookup = Lookup(*reading)
-    logits = np.empty((len(visits), len(vocabulary.medications)), np.float32)
-    # Histories of one length need no padding.
-    order = sorted(range(len(visits)), key=lambda number: len(visits[number].history))
-    for start in range(0, len(visits), TOGETHER):
-        rows = order[start : start + TOGETHER]
-        logits[rows] = student.tables.logits([lookup.encode(visits[row]) for row in rows])
-    return logits
+    return _by_tables(student.tables.logits, visits, reading, student.score.out_features)
+
+
+def represent(
+    student: Student, visits: Sequence[Visit], vocabulary: Vocabulary, recipe: Recipe
+) -> np.ndarray:
+    """Return (visits, 2 * hidden_size) float32: what the student makes of each visit."""
+    reading = _reading(student, vocabulary, recipe)
+    if student.tables is None:
+        return _outputs_of(student, pack(visits, *reading), "features", 256)
+    return _by_tables(student.tables.features, visits, reading, student.score.in_features)
 
 
 def logits_of(student: Student, packed: Packed, batch_size: int = 256) -> np.ndarray:
     """Return (visits, groups) float32 logits of visits that are laid out already."""
+    return _outputs_of(student, packed, "logits", batch_size)
+
+
+def _reading(student: Student, vocabulary: Vocabulary, recipe: Recipe) -> tuple:
+    return vocabulary, recipe.student.max_history, recipe.prompt.profile, student.categories
+
+
+def _by_tables(answer: Callable, visits: Sequence[Visit], reading: tuple, width: int) -> np.ndarray:
+    """Return (visits, width) of what one method of the tables answers."""
+    lookup = Lookup(*reading)
+    answers = np.empty((len(visits), width), np.float32)
+    # Histories of one length need no padding.
+    order = sorted(range(len(visits)), key=lambda number: len(visits[number].history))
+    for start in range(0, len(visits), TOGETHER):
+        rows = order[start : start + TOGETHER]
+        answers[rows] = answer([lookup.encode(visits[row]) for row in rows])
+    return answers
+
+
+def _outputs_of(student: Student, packed: Packed, field: str, batch_size: int) -> np.ndarray:
     student.eval()
-    device = student.score.weight.device
-    logits = np.empty((len(packed), student.score.out_features), np.float32)
+    layer, device = student.score, student.score.weight.device
+    width = layer.out_features if field == "logits" else layer.in_features
+    outputs = np.empty((len(packed), width), np.float32)
     with torch.inference_mode():
         for rows in torch.arange(len(packed)).split(batch_size) if len(packed) else ():
             output = student(packed.select(rows).to(device))
-            logits[rows.numpy()] = output.logits.cpu().numpy()
-    return logits
+            outputs[rows.numpy()] = getattr(output, field).cpu().numpy()
+    return outputs
 
 
 def ready(student: Student) -> Student:

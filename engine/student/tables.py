@@ -64,6 +64,11 @@ class Tables:
 
     def logits(self, visits: Sequence[Encoded]) -> np.ndarray:
         """Return (visits, groups) float32; the visits' own medications are not looked at."""
+        logits = _after(self._score, self.features(visits))
+        return logits if self._linear is None else logits + self._linear(visits)
+
+    def features(self, visits: Sequence[Encoded]) -> np.ndarray:
+        """Return (visits, 2 * hidden_size) float32: the head's penultimate layer."""
         profile = _sums(
             self._profile, [(0, *map(add, self._fields, visit.profile)) for visit in visits]
         )
@@ -71,8 +76,7 @@ class Tables:
         profile = _after(outer, _gelu(_after(inner, profile)))
         lengths = [len(visit.diagnoses) for visit in visits]
         encoded = self._visits(self._rows(visits), profile, lengths)
-        logits = _after(self._score, _gelu(_after(self._features, encoded)))
-        return logits if self._linear is None else logits + self._linear(visits)
+        return _gelu(_after(self._features, encoded))
 
     def _rows(self, visits: Sequence[Encoded]) -> np.ndarray:
         """Return (kinds, rows, size): each set of each visit and of its history."""
