@@ -6,8 +6,8 @@
 Its tables are brought up to date when it is opened (`engine/migrations.py`).
 """
 
-import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +84,7 @@ def transaction(path: Path) -> Iterator[Transaction]:
 def _connected(path: Path, kind: type) -> Iterator:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # it holds patients: nobody else's
+        is_new = not path.exists()
         connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT)
     except (OSError, sqlite3.Error) as error:
         raise WorkbenchError(
@@ -93,7 +93,9 @@ def _connected(path: Path, kind: type) -> Iterator:
         ) from error
     try:
         database = kind(connection)
-        database.enable_wal()
+        _write_ahead(database)
+        if is_new:
+            path.chmod(0o600)  # it holds patients and hashes of passwords: nobody else's
         migrations.apply(database, path)
         yield database
     except sqlite3.DatabaseError as error:
@@ -102,3 +104,16 @@ def _connected(path: Path, kind: type) -> Iterator:
         raise WorkbenchError(f"{path}: cannot be read or written ({error}); {mend}.") from error
     finally:
         connection.close()
+
+
+def _write_ahead(database: sqlite_utils.Database) -> None:
+    """Have the file write-ahead logged. SQLite does not wait for others here: we try again."""
+    until = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            database.enable_wal()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
