@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # Streamlit puts this file's folder on the path, not the project's
@@ -9,11 +10,33 @@ if str(ROOT) not in sys.path:  # Streamlit puts this file's folder on the path, 
 
 import streamlit as st  # noqa: E402
 
-from app import session, style  # noqa: E402
+from app import identity, opening, session, style  # noqa: E402
+from app.views import sign_in  # noqa: E402
+from app.widgets import account, notice  # noqa: E402
+from engine import permissions  # noqa: E402
+from engine.permissions import Actor, NotAllowed  # noqa: E402
+
+
+class Entry(NamedTuple):
+    """A page, and what one must be allowed to do to open it."""
+
+    file: str
+    title: str
+    icon: str
+    action: str
+
+
+PAGES = (
+    Entry("patients.py", "Patients", "groups", "find patients"),
+    Entry("recommend.py", "Recommend", "prescriptions", "recommend"),
+    Entry("quality.py", "Data", "fact_check", "see data quality"),
+    Entry("retrain.py", "Retrain", "model_training", "retrain"),
+    Entry("audit.py", "Audit", "receipt_long", "read audit"),
+)
 
 
 def main() -> None:
-    """Draw the frame that all pages share, then the page that was asked for."""
+    """Draw the frame that all pages share, then the page that was asked for, or the sign-in."""
     st.set_page_config(
         page_title="Medication workbench",
         page_icon=str(ROOT / "app" / "icon.svg"),
@@ -22,17 +45,58 @@ def main() -> None:
     )
     st.logo(str(ROOT / "app" / "logo.svg"), size="large")
     style.apply()
-    page = st.navigation(
-        [
-            st.Page("views/patients.py", title="Patients", icon=":material/groups:", default=True),
-            st.Page("views/recommend.py", title="Recommend", icon=":material/prescriptions:"),
-            st.Page("views/quality.py", title="Data", icon=":material/fact_check:"),
-        ],
-        position="top",
-    )
     with session.faults_shown():
-        page.run()
+        _draw()
     session.warm_up()  # after the first page, which does not wait for PyTorch
+
+
+def _draw() -> None:
+    try:
+        identity.open_up()
+    except opening.NotOpened as error:
+        notice.not_opened(str(error), error.commands)
+        return
+    identity.sign_in_by_issuer()
+    actor = identity.current()
+    page, home = _navigation(actor)
+    if actor is None:
+        sign_in.show()
+        return
+    if st.session_state.pop(identity.GO_HOME, False) and page is not home:
+        st.switch_page(home)
+    identity.touch()
+    identity.watch()
+    account.draw(actor)
+    try:
+        page.run()
+    except NotAllowed as error:
+        notice.not_allowed(str(error))
+        with st.container(horizontal_alignment="center"):
+            if st.button(f"Go to {home.title}", type="primary"):
+                st.switch_page(home)
+
+
+def _navigation(actor: Actor | None):
+    """Return the page that was asked for, and the first one that `actor` may open.
+
+    Pages that they may not open are not in the menu; who types their address is told so.
+    """
+    may_open = [entry for entry in PAGES if permissions.allowed(actor, entry.action)]
+    home = (may_open or PAGES)[0]
+    pages = [
+        st.Page(
+            f"views/{entry.file}",
+            title=entry.title,
+            icon=f":material/{entry.icon}:",
+            default=entry is home,
+            visibility="visible" if entry in may_open else "hidden",
+        )
+        for entry in PAGES
+    ]
+    page = st.navigation(pages, position="top" if actor else "hidden")
+    if actor is None and page.url_path == "":
+        st.session_state[identity.GO_HOME] = True
+    return page, pages[PAGES.index(home)]
 
 
 if __name__ == "__main__":

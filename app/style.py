@@ -5,7 +5,7 @@ from html import escape
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.palette import FONT, INK, LINE, MUTED, PRIMARY, SURFACE
+from engine.palette import FONT, INK, LINE, MUTED, ORANGE, PRIMARY, SURFACE
 
 PAST = "#9fb6c1"
 LATER = "#d3dde3"
@@ -29,7 +29,8 @@ AGREEMENT_LABEL = {
 _CSS = f"""<style>
 .block-container, [data-testid="stMainBlockContainer"] {{ max-width: 1560px;
   padding-left: 2.2rem; padding-right: 2.2rem; }}
-.st-key-patients [data-testid="stElementToolbar"] {{ display: none; }} /* would cover the pages */
+.st-key-patients [data-testid="stElementToolbar"],
+.st-key-audit-rows [data-testid="stElementToolbar"] {{ display: none; }} /* would cover the pages */
 .wb-muted {{ color: {MUTED}; }}
 .wb-small {{ font-size: .87rem; line-height: 1.45; }}
 .wb-number {{ font-variant-numeric: tabular-nums; }}
@@ -45,8 +46,22 @@ _CSS = f"""<style>
 .wb-notice {{ background: #fff7e8; border: 1px solid #f1dcb3; border-left: 4px solid #d99a2b;
   border-radius: .4rem; padding: .45rem .8rem; }}
 .wb-notice b {{ color: #6d4708; }}
+.wb-notice.error {{ background: #fdf0ef; border-color: #efc9c5; border-left-color: #b3382c; }}
+.wb-sign-in {{ margin-top: 5vh; text-align: center; }}
+.wb-sign-in h1 {{ font-size: 1.7rem; font-weight: 650; margin: 0; padding: 0; color: {INK}; }}
+.wb-foot {{ text-align: center; }}
+[data-testid="stLayoutWrapper"]:has(> .st-key-sign-in) {{ align-self: center; }}
+[data-testid="stToolbar"] {{ box-sizing: border-box; padding-right: 15rem; }} /* the account's */
+[data-testid="stLayoutWrapper"]:has(> .st-key-account) {{ position: absolute; }}
+.st-key-account {{ position: fixed; top: .5rem; right: 1.4rem; height: 2.6rem; width: auto;
+  gap: 1.1rem; z-index: 1000000; }}
+.wb-account {{ line-height: 1.25; text-align: right; max-width: 8.6rem; }}
+.wb-account div {{ overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }}
+.wb-account .name {{ font-size: .93rem; font-weight: 600; }}
+.wb-account .role {{ font-size: .8rem; color: {MUTED}; }}
 .wb-cards {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr));
   gap: .8rem; }}
+.wb-cards.narrow {{ grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }}
 .wb-card {{ border: 1px solid {LINE}; border-radius: .4rem; padding: .6rem .85rem; }}
 .wb-card .title {{ font-weight: 600; }}
 .wb-card .big {{ font-size: 1.45rem; font-weight: 650; font-variant-numeric: tabular-nums; }}
@@ -71,6 +86,37 @@ _CSS = f"""<style>
 .wb-key {{ display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem;
   vertical-align: -.08rem; margin-right: .35rem; }}
 .wb-legend {{ display: flex; flex-wrap: wrap; gap: .25rem 1.2rem; }}
+.wb-hidden {{ position: absolute; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); }}
+.wb-scroll {{ overflow-x: auto; }}
+.wb-stages {{ display: flex; list-style: none; margin: .4rem 0 .2rem 0; padding: 0; }}
+.wb-stages li {{ flex: 1 1 0; min-width: 4.6rem; display: flex; flex-direction: column;
+  align-items: center; position: relative; margin: 0; padding: 0; text-align: center; }}
+.wb-stages li + li::before {{ content: ""; position: absolute; top: .78rem; right: 50%; width: 100%;
+  height: 2px; background: {LINE}; }}
+.wb-stages li.done + li::before {{ background: {PRIMARY}; }}
+.wb-stages .dot {{ position: relative; z-index: 1; width: 1.6rem; height: 1.6rem;
+  border-radius: 50%; line-height: 1.4rem; font-weight: 700; font-size: .9rem;
+  border: 2px solid {LINE}; background: #ffffff; color: #ffffff; }}
+.wb-stages .done .dot {{ background: {PRIMARY}; border-color: {PRIMARY}; }}
+.wb-stages .running .dot {{ border-color: {PRIMARY}; background: #e2f1f0;
+  animation: wb-pulse 1.6s ease-in-out infinite; }}
+.wb-stages .stopped .dot {{ background: {ORANGE}; border-color: {ORANGE}; }}
+.wb-stages .name {{ font-weight: 600; font-size: .92rem; margin-top: .2rem; }}
+.wb-stages .waiting .name {{ color: {MUTED}; font-weight: 400; }}
+.wb-stages .beneath {{ color: {MUTED}; font-size: .82rem; }}
+@keyframes wb-pulse {{ 50% {{ box-shadow: 0 0 0 .35rem #d3e8e6; }} }}
+@media (prefers-reduced-motion: reduce) {{ .wb-stages .running .dot {{ animation: none; }} }}
+.wb-guarded {{ border-collapse: separate; border-spacing: 4px; width: 100%; min-width: 620px; }}
+.wb-guarded th {{ text-align: left; font-weight: 600; padding: .2rem .6rem; border: 0;
+  font-size: .92rem; }}
+.wb-guarded thead span {{ font-weight: 400; font-size: .85rem; }}
+.wb-guarded thead th:first-child {{ font-weight: 400; color: {MUTED}; }}
+.wb-guarded td {{ padding: .3rem .7rem; border: 0; border-radius: .3rem; background: {SURFACE};
+  font-variant-numeric: tabular-nums; }}
+.wb-guarded td.better {{ background: #e2f1f0; color: #08565c; }}
+.wb-guarded td.worse {{ background: #fdf1e3; color: #8a4b0c; }}
+.wb-guarded td.unclear {{ color: {MUTED}; }}
 </style>"""
 
 

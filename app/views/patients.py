@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app import session, style
+from app import identity, session, style
 from app.widgets import notice
 from app.widgets.patient_header import SEX
 from engine.patient_index import ORDERS
@@ -19,6 +19,7 @@ VISIT_KINDS = {"first": "First visit", "returning": "Returning"}
 
 def show() -> None:
     """Draw the page."""
+    identity.guard("find patients")
     cohort = session.cohort()
     _open_clicked()
     st.title("Patients", anchor=False)

@@ -4,7 +4,7 @@ import shlex
 
 import streamlit as st
 
-from app import session, style
+from app import identity, session, style
 from app.widgets import notice
 from engine.records import quality_choices, quality_figures, quality_findings, quality_report
 from engine.records.cohort import Cohort
@@ -14,6 +14,7 @@ NARROWEST = {1: 700, 2: 420, 3: 300}  # pixels of a piece, by how many stand sid
 
 def show() -> None:
     """Draw the page."""
+    identity.guard("see data quality")
     cohort = session.cohort()
     facts = quality_report.read(cohort.folder)
     if facts is None:

@@ -6,7 +6,7 @@ nothing looks a few times a second whether there is more, and then the page is d
 
 import streamlit as st
 
-from app import session, style
+from app import identity, session, style, trail
 from app.widgets import (
     agreement,
     answer_summary,
@@ -21,6 +21,7 @@ from app.widgets import (
     visit_record,
 )
 from engine.errors import WorkbenchError
+from engine.permissions import Actor
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
 from engine.terminology import atc
@@ -34,15 +35,17 @@ SORT_LABEL = {"teacher": "Teacher", "student": "Student", "agreement": "Agreemen
 
 def show() -> None:
     """Draw the page."""
+    actor = identity.guard("recommend")
     cohort = session.cohort()
     patient_id = session.chosen_patient()
     if patient_id is None:
         _draw_no_patient()
         return
     visits = cohort.visits(patient_id)
+    trail.patient_opened(actor, cohort, patient_id)  # or the patient is not shown
     visit = _choose_visit(visits)
     _draw_visits(cohort, visits, visit)
-    seen = _draw_models(cohort, visit)
+    seen = _draw_models(actor, cohort, visit)
     _draw_other_visits(cohort, visits, visit)
     if not all(seen):
         session.ask_teacher(cohort, visit)  # last, so that it does not slow what can be drawn now
@@ -132,7 +135,7 @@ def _draw_other_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> Non
 # ---------------------------------------------------------------- the models
 
 
-def _draw_models(cohort: Cohort, visit: Visit) -> tuple[bool, ...]:
+def _draw_models(actor: Actor, cohort: Cohort, visit: Visit) -> tuple[bool, ...]:
     """Draw what the models have answered so far; return the progress that this is drawn from."""
     by, options = _ask_order()
     try:
@@ -158,6 +161,7 @@ def _draw_models(cohort: Cohort, visit: Visit) -> tuple[bool, ...]:
     except WorkbenchError as error:
         _draw_teachers_failure(error)
     said = recommender.combine(visit, answers)
+    trail.recommendation_shown(actor, cohort, visit, said)  # or it is not
     _draw_answer(cohort, visit, recommender, said, by, with_sets, waiting)
     _draw_prompt(cohort, visit)
     return seen

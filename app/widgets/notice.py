@@ -38,6 +38,28 @@ def missing_cohort(message: str) -> None:
     )
 
 
+def not_opened(message: str, commands: tuple[str, ...]) -> None:
+    """Draw why the app is not opened to anybody, and the commands that mend it."""
+    st.error(style.literal(message), icon=":material/lock:", title="The workbench is not open yet")
+    st.markdown("Run this where the workbench is installed, then reload the page:")
+    st.code("\n".join(commands), language="bash", wrap_lines=True)
+    st.caption(
+        "An administrator retrains and reads the audit; `--role clinician` and `--role auditor` "
+        "are for the others. On one's own machine demonstration accounts do: leave "
+        "`server.address` at localhost, as `make run` does."
+    )
+
+
+def not_allowed(message: str) -> None:
+    """Draw a designed refusal: what one may not do, and who may."""
+    said = message[:1].upper() + message[1:]
+    st.html(
+        '<div class="wb-card" style="text-align:center; padding:2.2rem 1rem; margin-top:1.5rem">'
+        '<div class="title" style="font-size:1.1rem">This page is not for your role</div>'
+        f'<p class="wb-muted" style="margin:.6rem 0 0 0">{style.text(said)}</p></div>'
+    )
+
+
 def unexpected() -> None:
     """Draw what is said when the program itself is at fault; nothing of the fault is shown."""
     st.error(

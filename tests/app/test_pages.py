@@ -11,7 +11,6 @@ from threading import Event
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 from app import session
 from app.widgets import patient_header
@@ -20,9 +19,9 @@ from engine.errors import WorkbenchError
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
 from engine.registry.pair import seal
+from tests.app.signing_in import MAIN, signed_in
 
 PATIENTS, RECOMMEND = "views/patients.py", "views/recommend.py"
-MAIN = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def cohort(tiny_cohort):
 
 
 def start():
-    return AppTest.from_file(MAIN, default_timeout=120).run()
+    return signed_in("clinician").run()
 
 
 def open_page(patient_id=None, visit_id=None):
@@ -362,7 +361,10 @@ def test_a_page_opened_while_the_models_load_waits_without_blocking(
 
 def test_no_page_brings_pytorch_with_it():
     """Its import takes seconds, so the models are loaded behind the first page."""
-    pages = "app.session, app.views.patients, app.views.recommend, app.views.quality"
+    pages = (
+        "app.session, app.views.sign_in, app.views.patients, app.views.recommend, "
+        "app.views.quality, app.views.audit"
+    )
     heavy = "{'torch', 'transformers', 'peft', 'sklearn', 'scipy'} & set(sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys, {pages}; print({heavy} or 'none')"],
@@ -464,30 +466,32 @@ def cut_the_visits(installation, monkeypatch):
     monkeypatch.setenv("WORKBENCH_COHORT", str(damaged))
 
 
-def write_over_the_index(installation, monkeypatch):
-    (installation / "data").mkdir()
-    (installation / "data" / "workbench.sqlite").write_text("not a database " * 100)
-
-
-@pytest.mark.parametrize(
-    ("damage", "page", "named"),
-    [
-        (cut_the_visits, PATIENTS, ["visits.parquet"]),
-        (cut_the_visits, RECOMMEND, ["visits.parquet"]),
-        (write_over_the_index, PATIENTS, ["workbench.sqlite"]),
-        (write_over_the_index, RECOMMEND, []),  # which does not need the index
-    ],
-)
-def test_a_damaged_file_is_a_line_that_names_it(
-    installation, cohort, monkeypatch, damage, page, named
-):
-    damage(installation, monkeypatch)
+@pytest.mark.parametrize("page", [PATIENTS, RECOMMEND])
+def test_a_damaged_cohort_is_a_line_that_names_the_file(installation, cohort, monkeypatch, page):
+    cut_the_visits(installation, monkeypatch)
     app = start() if page == PATIENTS else open_page(cohort.patient_ids()[0])
+    assert_one_line(app, "visits.parquet")
+
+
+@pytest.mark.parametrize("page", [PATIENTS, RECOMMEND])
+def test_a_damaged_database_shows_nobody(installation, cohort, page):
+    app = start()
+    app.session_state["patient_id"] = cohort.patient_ids()[0]
+    database = installation / "data" / "workbench.sqlite"
+    for name in ("workbench.sqlite-wal", "workbench.sqlite-shm"):
+        database.with_name(name).unlink(missing_ok=True)
+    database.write_text("not a database " * 100)
+    app.switch_page(page).run()
+    assert_one_line(app, "workbench.sqlite")
+    assert not app.dataframe
+    assert cohort.patient_ids()[0] not in page_text(app)
+
+
+def assert_one_line(app, named):
     assert not app.exception
-    assert len(app.error) == len(named)
-    for box, name in zip(app.error, named, strict=True):
-        assert name in box.value.replace("\\", "")
-        assert "\n" not in box.value
+    assert len(app.error) == 1
+    assert named in app.error[0].value.replace("\\", "")
+    assert "\n" not in app.error[0].value
     assert not app.get("progress")
 
 

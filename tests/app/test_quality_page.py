@@ -3,15 +3,12 @@
 import json
 import shlex
 import shutil
-from pathlib import Path
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 from engine.records import quality_findings, quality_report
-
-MAIN = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
+from tests.app.signing_in import signed_in
 
 
 @pytest.fixture
@@ -26,7 +23,7 @@ def cohort_folder(tiny_cohort, tmp_path, monkeypatch):
 
 
 def open_page():
-    return AppTest.from_file(MAIN, default_timeout=120).run().switch_page("views/quality.py").run()
+    return signed_in("administrator").run().switch_page("views/quality.py").run()
 
 
 def page_text(app):

@@ -1,0 +1,47 @@
+"""What this session has shown, written into the audit before it is shown.
+
+Each function raises WorkbenchError when the row cannot be written; the page then shows that
+instead of the patient. Drawing the same thing again writes nothing.
+"""
+
+import streamlit as st
+
+from app import identity
+from engine import evidence
+from engine.permissions import Actor
+from engine.records.cohort import Cohort
+from engine.records.schema import Visit
+
+OPENED, SHOWN = "audited_patient", "audited_answers"
+
+
+def patient_opened(actor: Actor, cohort: Cohort, patient_id: str) -> None:
+    """Record that a patient's record is about to be read."""
+    opened = cohort.fingerprint, patient_id
+    if st.session_state.get(OPENED) == opened:
+        return
+    audit = identity.audit()
+    pseudonym = audit.pseudonym(*opened)
+    audit.write(actor, "patient opened", {"patient": pseudonym, "cohort": cohort.fingerprint})
+    st.session_state[OPENED], st.session_state[SHOWN] = opened, set()
+
+
+def recommendation_shown(actor: Actor, cohort: Cohort, visit: Visit, said) -> None:
+    """Record what the models answered about a visit of the open patient, as sums."""
+    models = [name for name, latency in said.latency_ms.items() if latency is not None]
+    output = evidence.output_hash(said)
+    shown = visit.visit_id, *models, output
+    if shown in st.session_state[SHOWN]:
+        return
+    audit = identity.audit()
+    audit.write(
+        actor,
+        "recommendation shown",
+        {
+            "patient": audit.pseudonym(cohort.fingerprint, visit.patient_id),
+            "versions": {name: said.versions[name] for name in models},
+            "input": evidence.input_hash(visit),
+            "output": output,
+        },
+    )
+    st.session_state[SHOWN].add(shown)
