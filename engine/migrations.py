@@ -86,7 +86,19 @@ def step_5_runs(database: Database) -> None:
     )
 
 
-STEPS = (step_1_accounts, step_2_audit, step_3_versions, step_4_decisions, step_5_runs)
+def step_6_sealed_versions(database: Database) -> None:
+    # The SHA-256 of a version's manifest when it was registered: it must never become another.
+    database.execute("ALTER TABLE versions ADD COLUMN manifest TEXT")
+
+
+STEPS = (
+    step_1_accounts,
+    step_2_audit,
+    step_3_versions,
+    step_4_decisions,
+    step_5_runs,
+    step_6_sealed_versions,
+)
 
 
 def apply(database: Database, path: Path) -> None:

@@ -4,13 +4,15 @@ The aliases are two rows of the installation's database. Until a first promotion
 and the champion is the one that `pretrained/aliases.json` ships with.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from engine import store
 from engine.errors import WorkbenchError
-from engine.files import read_json
+from engine.files import read_json, sha256
 from engine.installation import Installation
 
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -19,28 +21,34 @@ CHAMPION, PREVIOUS = "champion", "previous"
 def champion_folder(installation: Installation, pretrained: Path) -> Path:
     """Return the folder of the pair in use.
 
-    Raises WorkbenchError when there is none, or its folder is gone.
+    Raises WorkbenchError when there is none, its folder is gone, or is not what was registered.
     """
-    version = current(installation, pretrained)[CHAMPION]
+    sealed = None
+    with reading(installation) as database:
+        version = of(database, pretrained)[CHAMPION]
+        if database is not None:
+            query = "SELECT manifest FROM versions WHERE version = ?"
+            sealed = (database.execute(query, [version]).fetchone() or (None,))[0]
     folder = folder_of(version, installation, pretrained)
-    if not folder.is_dir():
+    if problem := what_is_wrong(folder, sealed):
         raise WorkbenchError(
-            f"{folder}: the champion is not there; put its folder back, "
-            "or put another version in use: python -m engine registry promote VERSION"
+            f"{problem}; or put another version in use: python -m engine registry promote VERSION"
         )
     return folder
 
 
-def current(installation: Installation, pretrained: Path) -> dict[str, str]:
-    """Return alias → version: `CHAMPION` and, after a promotion, `PREVIOUS`."""
-    if not installation.database.exists():  # reading alone makes no file
-        return of(None, pretrained)
+@contextmanager
+def reading(installation: Installation) -> Iterator[Database | None]:
+    """Give the database to read from; None where there is none yet, for reading makes no file."""
+    if not installation.database.exists():
+        yield None
+        return
     with store.opened(installation.database) as database:
-        return of(database, pretrained)
+        yield database
 
 
 def of(database: Database | None, pretrained: Path) -> dict[str, str]:
-    """Return what `current` does from an open database."""
+    """Return alias → version: `CHAMPION` and, after a promotion, `PREVIOUS`."""
     rows = {}
     if database is not None:
         rows = dict(database.execute("SELECT alias, version FROM aliases"))
@@ -51,6 +59,20 @@ def folder_of(version: str, installation: Installation, pretrained: Path) -> Pat
     """Return where a version lies: with the program, or else in the installation."""
     shipped = pretrained / version
     return shipped if shipped.is_dir() else installation.models / version
+
+
+def what_is_wrong(folder: Path, sealed: str | None) -> str | None:
+    """Say what can be seen to be wrong with a version without reading its weights.
+
+    Args:
+        sealed: SHA-256 that its manifest had when it was registered; None if it never was.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return f"{folder}: the version's files are not there; put its folder back from a copy"
+    if sealed is not None and sha256(manifest) != sealed:
+        return f"{manifest}: is not the one that was registered; put the folder back from a copy"
+    return None
 
 
 def _shipped_champion(pretrained: Path) -> str:

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from engine.errors import WorkbenchError
 from engine.files import sha256
-from engine.registry.pair import MANIFEST
+from engine.registry.pair import MANIFEST, VERSION
 
 MEGABYTE = 2**20
 LARGEST = 2048 * MEGABYTE  # of everything, unpacked
@@ -38,7 +38,6 @@ LARGEST_FILE = {  # by ending: no other is accepted
 }
 MOST_FILES = 200
 CHUNK = MEGABYTE  # read at once; nothing within an archive may ask for more
-VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")  # of a path
 # What an adapter's configuration may not fill in, since PEFT would follow it to code or files.
 FOLLOWED = ("auto_mapping", "megatron_config", "corda_config", "eva_config", "loftq_config")

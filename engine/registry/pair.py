@@ -15,6 +15,7 @@ A pair that was sealed never changes. Which one is in use says `engine.registry.
 """
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from engine.records.vocabulary import Vocabulary
 from engine.registry import aliases
 
 PRETRAINED = Path("pretrained")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # how one may be called
 MANIFEST = "manifest.json"
 ADAPTER = "adapter"
 STUDENT = "student.safetensors"
