@@ -28,6 +28,7 @@ FLOORS = {
     "engine.terminology": 1,
     "engine.records": 2,
     "engine.prompts": 2,
+    "engine.what_if": 2,
     "engine.similar": 2,
     "engine.teacher": 3,
     "engine.student": 3,
