@@ -35,6 +35,7 @@ from bench.teacher_network import (
 from engine.errors import WorkbenchError
 from engine.files import write_json
 from engine.teacher import lower_layers
+from engine.teacher.adapted_linear import replace_forward
 from engine.teacher.data import Collator, Examples
 from engine.teacher.inference import BATCH_TOKENS, Reader
 from engine.teacher.model import round_once
@@ -217,6 +218,7 @@ def _all_layers(shape: LlamaConfig, device: torch.device) -> nn.Module:
     """Return a network with adapters on every layer, as the engine trains it."""
     network = with_adapters(untrained(shape, device, "bf16"))
     round_once(network)
+    replace_forward(network)
     return network
 
 
@@ -230,6 +232,7 @@ def _above_lower_layers(
     lower = lower_layers.compute(model, below, examples, path, PROMPTS, bf16=True)
     lower_layers.skip(model, below)
     round_once(network)
+    replace_forward(network)
     return network, lower_layers.CachedExamples.of(examples, lower)
 
 

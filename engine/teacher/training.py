@@ -21,7 +21,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from engine.config import Recipe, TeacherRecipe
 from engine.errors import WorkbenchError
 from engine.files import whole_folder
-from engine.teacher import distributed, lower_layers, preparation
+from engine.teacher import adapted_linear, distributed, lower_layers, preparation
 from engine.teacher import model as teacher_model
 from engine.teacher.data import Collator, Examples, last_token
 from engine.teacher.linear_path import FILE as LINEAR_PATH
@@ -77,6 +77,7 @@ def train(
         )
     if _is_rounded_by_autocast(recipe.teacher):
         teacher_model.round_once(network)
+        adapted_linear.replace_forward(network)
     trainer = TeacherTrainer(
         recipe=recipe,
         training=training,
