@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
+from pathlib import Path
 
 from app import single_sign_on
 from engine.accounts import Accounts
@@ -16,9 +17,7 @@ from engine.audit import Audit
 from engine.errors import WorkbenchError
 from engine.installation import Installation
 
-COMMAND = ".venv/bin/python -m engine users"
-ADD = f"{COMMAND} add NAME --role administrator"
-DISABLE = COMMAND + " disable {}"
+PROJECT = Path(__file__).resolve().parent.parent
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
 
 
@@ -62,13 +61,16 @@ def check(own_machine: bool, accounts: Accounts, single_sign_on: bool) -> None:
         raise NotOpened(
             "Demonstration accounts, whose passwords are known to everybody, are still enabled, "
             "and other machines can reach this app. Add your own accounts and disable these.",
-            [*([] if accounts.configured() else [ADD]), *map(DISABLE.format, demonstration)],
+            [
+                *([] if accounts.configured() else [_users("add NAME --role administrator")]),
+                *(_users(f"disable {name}") for name in demonstration),
+            ],
         )
     if not accounts.configured() and not single_sign_on:
         raise NotOpened(
             "There is no account yet, and other machines can reach this app. "
             "Add the first account on the server.",
-            [ADD],
+            [_users("add NAME --role administrator")],
         )
 
 
@@ -86,6 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}" + (f" Run: {commands}" if commands else ""), file=sys.stderr)
         return 2
     return 0
+
+
+def _users(arguments: str) -> str:
+    """Return a command as it is typed here: `make` installs into .venv, an image does not."""
+    python = ".venv/bin/python" if (PROJECT / ".venv").is_dir() else "python"
+    return f"{python} -m engine users {arguments}"
 
 
 if __name__ == "__main__":

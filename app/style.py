@@ -50,6 +50,7 @@ _CSS = f"""<style>
 .wb-sign-in {{ margin-top: 5vh; text-align: center; }}
 .wb-sign-in h1 {{ font-size: 1.7rem; font-weight: 650; margin: 0; padding: 0; color: {INK}; }}
 .wb-foot {{ text-align: center; }}
+.st-key-demonstration .title {{ font-weight: 600; }}
 [data-testid="stLayoutWrapper"]:has(> .st-key-sign-in) {{ align-self: center; }}
 [data-testid="stToolbar"] {{ box-sizing: border-box; padding-right: 15rem; }} /* the account's */
 [data-testid="stLayoutWrapper"]:has(> .st-key-account) {{ position: absolute; }}

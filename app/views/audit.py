@@ -82,23 +82,23 @@ def _broken(database: str, newest: str, _audit: Audit) -> str | None:
 def _ask(actor: Actor, audit: Audit) -> dict:
     """Draw the filters; return them as arguments of `Audit.rows`."""
     choices = audit.choices(actor)
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        account = _choose("Account", choices["account"], "Everyone")
-        action = _choose("Action", choices["action"], "Every action")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        account = _choose("Account", choices["account"], "Everyone", 165)
+        action = _choose("Action", choices["action"], "Every action", 175)
         days = st.date_input(
             "Days (UTC)",
             value=(),
             max_value=datetime.now(UTC).date(),
             format="YYYY-MM-DD",
             key="audit-days",
-            width=235,
+            width=215,
         )
         patient = st.text_input(
             "Patient",
             key="audit-patient",
             placeholder="Whole patient id",
             autocomplete="off",
-            width=200,
+            width=150,
         ).strip()
     return {
         "account": account,
@@ -109,9 +109,9 @@ def _ask(actor: Actor, audit: Audit) -> dict:
     }
 
 
-def _choose(label: str, names: list[str], every: str) -> str | None:
+def _choose(label: str, names: list[str], every: str, width: int) -> str | None:
     return st.selectbox(
-        label, names, index=None, placeholder=every, key=f"audit-{label.lower()}", width=235
+        label, names, index=None, placeholder=every, key=f"audit-{label.lower()}", width=width
     )
 
 

@@ -1,4 +1,4 @@
-"""A clinician's first minutes, in Debian's Chromium: find a patient, read, compare.
+"""A clinician's first minutes, in Debian's Chromium: sign in, find a patient, read, compare, leave.
 
 Screenshots of the way are kept in `tests/browser/screenshots/`.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from engine.credentials import DEMONSTRATION
 from engine.records.cohort import Cohort
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +64,11 @@ def address(tiny_cohort, tiny_pair, tmp_path):
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.communicate(timeout=30)
+        try:
+            server.communicate(timeout=30)
+        except subprocess.TimeoutExpired:  # still loading the models, on a busy machine
+            server.kill()
+            server.communicate()
 
 
 @pytest.fixture
@@ -89,6 +94,13 @@ def whole_picture(page: Page, name: str) -> None:
     picture(page, name)
 
 
+def sign_in(page: Page, name: str, password: str | None = None) -> None:
+    """Type a name and a password, by default that of the demonstration account of that name."""
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Password", exact=True).fill(password or DEMONSTRATION[name])
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
 def open_first_row(page: Page) -> None:
     """Click the first line of the table, which is drawn on a canvas."""
     box = page.get_by_test_id("stDataFrame").locator("canvas").first.bounding_box()
@@ -102,6 +114,12 @@ def test_find_a_patient_read_the_prompt_and_compare_both_models(address, page, t
     page.on("request", lambda request: requested.append(request.url))
 
     page.goto(address)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.get_by_text("Demonstration accounts")).to_be_visible()
+    picture(page, "0-sign-in")
+    sign_in(page, "clinician", "not the password")
+    expect(page.get_by_text("the name or the password is wrong")).to_be_visible()
+    sign_in(page, "clinician")
     expect(page.get_by_role("heading", name="Patients")).to_be_visible()
     expect(page.get_by_text("click one to open it")).to_be_visible()
     picture(page, "1-patients")
@@ -127,7 +145,34 @@ def test_find_a_patient_read_the_prompt_and_compare_both_models(address, page, t
     whole_picture(page, "4-recommend-whole")
 
     assert patient_id not in page.url
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+    expect(page.get_by_text(patient_id)).to_have_count(0)
+    sign_in(page, "clinician")  # at the same tab: whoever comes next starts anew
+    expect(page.get_by_text("click one to open it")).to_be_visible()
+    expect(page.get_by_placeholder("Patient id, diagnosis")).to_have_value("")
+
     assert not page.get_by_test_id("stException").count()
     own = (address, address.replace("http", "ws"), "data:", "blob:")
     assert not [url for url in requested if not url.startswith(own)], "the app needs no network"
     assert not [url for url in requested if patient_id in url], "no patient in an address"
+
+
+def test_a_clinician_who_types_the_address_of_another_roles_page_is_refused(address, page):
+    page.goto(f"{address}/audit")
+    sign_in(page, "clinician")
+    expect(page.get_by_text("This page is not for your role")).to_be_visible()
+    expect(page.get_by_role("heading", name="Audit")).to_have_count(0)
+    picture(page, "5-refused")
+    page.get_by_role("button", name="Go to Patients").click()
+    expect(page.get_by_role("heading", name="Patients")).to_be_visible()
+
+
+def test_a_reload_signs_out_of_a_local_account(address, page):
+    page.goto(address)
+    sign_in(page, "auditor")
+    expect(page.get_by_role("heading", name="Audit")).to_be_visible()
+    expect(page.get_by_text("each sealed with the one before")).to_be_visible()
+    picture(page, "6-audit")
+    page.reload()
+    expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
