@@ -33,6 +33,7 @@ FLOORS = {
     "engine.teacher": 3,
     "engine.student": 3,
     "engine.evaluation": 4,
+    "engine.safety": 4,
     "engine.registry": 5,
     "engine.recommender": 5,
     "engine.decision_export": 5,

@@ -94,9 +94,19 @@ def rules() -> tuple[Rule, ...]:
 
     Raises WorkbenchError naming the rule and the field that is missing or unknown.
     """
-    content = yaml.load(_FILE.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", None))
-    families = content["families"]
-    return tuple(_rule(entry, families) for entry in content["rules"])
+    return tuple(_rule(entry, families()) for entry in _content()["rules"])
+
+
+@cache
+def families() -> Mapping[str, list[str]]:
+    """Drugs that rules name by a word ("strong CYP3A4 inhibitors"), with what each stands for."""
+    return MappingProxyType(_content()["families"])
+
+
+@cache
+def ingredients_of(group: str) -> frozenset[str]:
+    """The ingredients of a third-level group, combinations among them."""
+    return frozenset(name for code, name in _by_code() if code.startswith(group))
 
 
 def between(one: str, other: str) -> list[Rule]:
@@ -159,21 +169,14 @@ def describe(groups: Sequence[str], least: Severity = "major", share: float = CO
     )
 
 
-def _rule(entry: dict, families: dict[str, list[str]]) -> Rule:
-    name = entry.get("id", "a rule without id")
-    for field in ("id", "between", "and", "severity", *TEXTS):
-        if not entry.get(field):
-            raise WorkbenchError(f"{_FILE.name}: rule {name}: '{field}' is missing; write it there")
-    if entry["severity"] not in SEVERITIES:
-        raise WorkbenchError(
-            f"{_FILE.name}: rule {name}: severity '{entry['severity']}' is none of "
-            f"{', '.join(SEVERITIES)}"
-        )
-    sides = tuple(_side(entry[end], families, name) for end in ("between", "and"))
-    return Rule(name, sides, entry["severity"], *(entry[field] for field in TEXTS))
+def side(
+    written: str | Sequence[str], where: str, families: Mapping[str, list[str]] | None = None
+) -> Side:
+    """Read the drugs that a rule names: families, ingredients, ATC codes, less "not X".
 
-
-def _side(written: str | list[str], families: dict[str, list[str]], rule: str) -> Side:
+    `where` begins the message of the WorkbenchError for a name that is none of these.
+    """
+    families = _content()["families"] if families is None else families
     items = [written] if isinstance(written, str) else written
     title = ", ".join(_title(item) for item in items if not item.startswith(_EXCEPT))
     spread = [part for item in items for part in families.get(item, (item,))]
@@ -184,14 +187,34 @@ def _side(written: str | list[str], families: dict[str, list[str]], rule: str) -
     for code in codes:
         if len(code) not in (4, 5, 7) or not any(one.startswith(code) for one in _known_codes()):
             raise WorkbenchError(
-                f"{_FILE.name}: rule {rule}: '{code}' is no family, ingredient or ATC code (third "
-                "to fifth level) of ingredients.csv; mend it there"
+                f"{where}: '{code}' is no family, ingredient or ATC code (third to fifth level) of "
+                "ingredients.csv; mend it there"
             )
     if unknown := sorted(excluded - drugs.ingredients().keys()):
-        raise WorkbenchError(f"{_FILE.name}: rule {rule}: 'not {unknown[0]}' is no ingredient")
+        raise WorkbenchError(f"{where}: 'not {unknown[0]}' is no ingredient")
     groups = {code[:4] for code in codes}
     groups |= {code[:4] for name in named for code in _systemic_codes()[name]}
     return Side(title, codes, named, _members(named, codes) - excluded, frozenset(groups))
+
+
+@cache
+def _content() -> dict:
+    return yaml.load(_FILE.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", None))
+
+
+def _rule(entry: dict, families: Mapping[str, list[str]]) -> Rule:
+    name = entry.get("id", "a rule without id")
+    for field in ("id", "between", "and", "severity", *TEXTS):
+        if not entry.get(field):
+            raise WorkbenchError(f"{_FILE.name}: rule {name}: '{field}' is missing; write it there")
+    if entry["severity"] not in SEVERITIES:
+        raise WorkbenchError(
+            f"{_FILE.name}: rule {name}: severity '{entry['severity']}' is none of "
+            f"{', '.join(SEVERITIES)}"
+        )
+    where = f"{_FILE.name}: rule {name}"
+    sides = tuple(side(entry[end], where, families) for end in ("between", "and"))
+    return Rule(name, sides, entry["severity"], *(entry[field] for field in TEXTS))
 
 
 def _title(item: str) -> str:
@@ -243,12 +266,6 @@ def _systemic_codes() -> Mapping[str, tuple[str, ...]]:
 
 
 @cache
-def _ingredients_of(group: str) -> frozenset[str]:
-    """The ingredients of a third-level group, combinations among them."""
-    return frozenset(name for code, name in _by_code() if code.startswith(group))
-
-
-@cache
 def _is_local(code: str) -> bool:
     """Whether the group of an ATC code is meant for one place of the body."""
     if code.startswith(_SYSTEMIC_SKIN_DRUGS):
@@ -259,7 +276,7 @@ def _is_local(code: str) -> bool:
 
 def _share(pair: frozenset[str], held: list[Rule]) -> float:
     """The share of the pairs of drugs, one from each of two groups, that a rule holds for."""
-    one, other = (_ingredients_of(group) for group in sorted(pair))
+    one, other = (ingredients_of(group) for group in sorted(pair))
     interacting = {
         (first, second)
         for rule in held

@@ -1,0 +1,1 @@
+"""What to look at before a list of medications is given: rules over drugs, groups and a patient."""
