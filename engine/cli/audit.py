@@ -1,6 +1,7 @@
 """`python -m engine audit verify|export`: whether the audit is whole, and its rows as CSV."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def verify(arguments: argparse.Namespace) -> int:
     if arguments.accept_end:
         audit.accept_end(command_line())
     number, seal = audit.verify()
-    if arguments.expect:
+    if arguments.expect is not None:
         audit.expect(*_expected(arguments.expect))
     if audit.files.readable_by_others():
         print(
@@ -92,7 +93,7 @@ def _audit():
 
 def _expected(text: str) -> tuple[int, str]:
     number, _, seal = text.partition(":")
-    if not number.isascii() or not number.isdigit() or not seal:
+    if not re.fullmatch("[0-9]{1,18}", number) or not seal:
         raise WorkbenchError(
             "--expect: expected NUMBER:SEAL, as an earlier `audit verify` printed it."
         )
