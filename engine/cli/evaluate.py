@@ -20,6 +20,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="cohort the baselines learn from, when COHORT is an unseen hospital",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument(
+        "--thorough",
+        action="store_true",
+        help="also what leaving out race, language, insurance and sex changes, and whether the "
+        "student's basis is faithful (minutes)",
+    )
     parser.add_argument("--card", metavar="NAME", help="also keep the table in the pair's card")
     parser.set_defaults(run=run)
 
@@ -38,7 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output.is_dir():
         raise WorkbenchError(f"{arguments.output}: is a folder; name a file such as report.json")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    report = evaluate(cohort, models, arguments.split, baselines_from, arguments.seed)
+    report = evaluate(
+        cohort, models, arguments.split, baselines_from, arguments.seed, arguments.thorough
+    )
     report["settings"]["command"] = command_line(arguments)
     write_json(arguments.output, report)
     if arguments.card:
@@ -55,4 +63,6 @@ def command_line(arguments: argparse.Namespace) -> str:
         value = getattr(arguments, option)
         if value is not None:
             words += [f"--{option.replace('_', '-')}", value]
+    if arguments.thorough:
+        words.append("--thorough")
     return shlex.join(str(word) for word in words)

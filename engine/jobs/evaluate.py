@@ -1,17 +1,22 @@
 """Measure a pair beside the baselines on one part of a cohort."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from engine.errors import WorkbenchError
 from engine.evaluation.baselines import CopyPrevious, LogisticRegressionBaseline, MostFrequent
+from engine.evaluation.equity import Prediction, by_group, effect_of_leaving_out
+from engine.evaluation.faithfulness import faithfulness
 from engine.evaluation.report import build_report
 from engine.files import read_json
 from engine.jobs.card import render_card
 from engine.jobs.pipeline import hardware
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
+from engine.records.schema import Visit
 from engine.registry.pair import METRICS, MODELS, open_pair, reseal
 
 Split = Literal["test", "validation", "all"]
@@ -23,8 +28,13 @@ def evaluate(
     split: Split = "test",
     baselines_from: Cohort | None = None,
     seed: int = 0,
+    thorough: bool = False,
 ) -> dict:
     """Return the report of `engine.evaluation.report` for a pair and the baselines.
+
+    Beside it `demographics` (see `engine.evaluation.equity`) and, where `thorough`, what
+    leaving out race, language, insurance and sex changes (`left_out`, model → rows) and whether
+    the student's basis is faithful (`faithfulness`).
 
     The baselines learn from the training part of `baselines_from`, or of `cohort` itself, and
     choose k, C and threshold on its validation part. The pair's thresholds are its own.
@@ -75,6 +85,10 @@ def evaluate(
         logits=logits,
         set_rules={model: calibration[model].prediction_set for model in MODELS},
     )
+    pair_alone = {model: predictions[model] for model in ("teacher", "student")}
+    report["demographics"] = by_group(visits, pair_alone, vocabulary, seed)
+    if thorough:
+        report |= _thorough(recommender, cohort, visits, seed)
     report["settings"] |= {
         "pair": recommender.pair.manifest["version"],
         "split": split,
@@ -83,6 +97,40 @@ def evaluate(
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     return report
+
+
+def _thorough(
+    recommender: Recommender, cohort: Cohort, visits: list[Visit], seed: int
+) -> dict[str, dict]:
+    """Ask the pair again with something left out; the teacher once, as it takes minutes."""
+
+    def student(asked: Sequence[Visit]) -> Prediction:
+        probability = recommender.student_probabilities(asked)
+        return probability, calibration["student"].select(probability)
+
+    def teacher(asked: Sequence[Visit]) -> Prediction:
+        probability = recommender.teacher_probabilities(cohort, asked)
+        return probability, calibration["teacher"].select(probability)
+
+    calibration, vocabulary = recommender.pair.calibration, recommender.vocabulary
+    try:
+        faithful = asdict(
+            faithfulness(
+                visits,
+                recommender.student_probabilities,
+                recommender.thresholds["student"],
+                seed=seed,
+            )
+        )
+    except ValueError:  # too little is on record
+        faithful = None
+    return {
+        "left_out": {
+            "teacher": effect_of_leaving_out(visits, teacher, vocabulary, alone=False, seed=seed),
+            "student": effect_of_leaving_out(visits, student, vocabulary, seed=seed),
+        },
+        "faithfulness": faithful,
+    }
 
 
 def keep_in_card(models: Path, name: str, report: dict) -> None:

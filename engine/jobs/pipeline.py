@@ -25,6 +25,7 @@ import torch
 from engine.config import Recipe, save_recipe
 from engine.errors import WorkbenchError
 from engine.evaluation.calibration import Calibration, best_threshold, calibrate
+from engine.evaluation.drift import describe
 from engine.evaluation.metrics import average_precision, jaccard
 from engine.files import read_json, sha256, whole_folder, write_json
 from engine.jobs import lessons
@@ -284,6 +285,7 @@ def _finish(
     calibration, reached = _calibrate(logits, validation, cohort, recipe)
     metrics = {
         "validation": {"visits": len(validation), **reached},
+        "inputs": describe(training),
         "stages": read_json(output / STAGES, "run `train pair` again"),
     }
     created = datetime.now(UTC)

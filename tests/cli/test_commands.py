@@ -74,6 +74,23 @@ def test_evaluate_writes_the_documented_report(capsys, tiny_cohort, tiny_pair, t
     assert {"thresholds", "counts"} <= set(report)
     expected = {"a", "b", "group", "metric", "difference", "low", "high"}
     assert set(report["paired"][0]) == expected
+    assert all(
+        set(group["models"]) == {"teacher", "student"} for group in report["demographics"].values()
+    )
+
+
+def test_a_thorough_evaluation_leaves_fields_out_and_tests_the_basis(
+    tiny_cohort, tiny_pair, tmp_path
+):
+    output = tmp_path / "report.json"
+    command = ["evaluate", tiny_cohort, "--models", tiny_pair, "--output", output, "--thorough"]
+    assert main([str(word) for word in command]) == 0
+    report = json.loads(output.read_text())
+    assert "--thorough" in report["settings"]["command"]
+    assert {row["field"] for row in report["left_out"]["teacher"]} == {"all four"}
+    fields = {row["field"] for row in report["left_out"]["student"]}
+    assert fields == {"race", "language", "insurance", "sex", "all four"}
+    assert report["faithfulness"]["left_out"] == 3
 
 
 def test_an_unknown_patient_is_named_with_exit_code_2(capsys, tiny_cohort, tiny_pair):
