@@ -25,6 +25,7 @@ from engine.teacher import model as teacher_model
 from engine.teacher import preparation
 from engine.teacher.base_model import load_tokenizer
 from engine.teacher.data import PAD_TO, Collator, prompt_of
+from engine.teacher.fused_llama import fused
 from engine.teacher.linear_path import FILE as LINEAR_PATH
 from engine.teacher.linear_path import LinearPath, as_text, together
 from engine.teacher.precision import faster
@@ -49,7 +50,9 @@ class Reader:
         self.head = teacher_model.head_of(self.model)
         self.batch_tokens = BATCH_TOKENS[device.type]
         self.collator = Collator(pad_id)
-        self.prefixes = PrefixCache(body_of(self.model))
+        body = body_of(self.model)
+        self.body = fused(body) if device.type == "cpu" else body
+        self.prefixes = PrefixCache(self.body)
         self._one_at_a_time = Lock()
 
     def read(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +65,7 @@ class Reader:
         """
         batch = self.collator([{"input_ids": row} for row in ids])["input_ids"]
         with self._reading():
-            output = body_of(self.model)(input_ids=batch.to(self.device), use_cache=False)
+            output = self.body(input_ids=batch.to(self.device), use_cache=False)
             return self._answer(output.last_hidden_state, [len(row) for row in ids])
 
     def read_one(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
