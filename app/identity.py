@@ -62,8 +62,11 @@ def current() -> Actor | None:
         return None
     actor = accounts().session(token)
     if actor is None:
+        by_issuer = BY_ISSUER in st.session_state
         _forget()
         st.session_state[ENDED] = True
+        if by_issuer:
+            st.logout()  # or a reload would let in whoever sits there now
     return actor
 
 

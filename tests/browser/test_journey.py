@@ -3,83 +3,26 @@
 Screenshots of the way are kept in `tests/browser/screenshots/`.
 """
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from engine.credentials import DEMONSTRATION
 from engine.records.cohort import Cohort
+from tests.browser import serving
 
-ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = Path(__file__).resolve().parent / "screenshots"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 300_000  # milliseconds; the first start on a busy machine loads everything
 ROW_HEIGHT = 33  # pixels of a line of the patients' table, its header included
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; install Debian's `chromium`"),
-]
+pytestmark = serving.IN_A_BROWSER
 
 
 @pytest.fixture
 def address(tiny_cohort, tiny_pair, tmp_path):
     """The address of the app, served as `make run` serves it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
-    server = subprocess.Popen(
-        [*command, "--server.port", str(port), "--server.address", "127.0.0.1"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "WORKBENCH_COHORT": str(tiny_cohort),
-            "WORKBENCH_MODELS": str(tiny_pair),
-            "WORKBENCH_DATA": str(tmp_path / "data"),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        started = next((line for line in server.stdout if "URL:" in line), None)
-        assert started, "the app did not start"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        try:
-            server.communicate(timeout=30)
-        except subprocess.TimeoutExpired:  # still loading the models, on a busy machine
-            server.kill()
-            server.communicate()
-
-
-@pytest.fixture
-def page():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
-        yield page
-        browser.close()
+    with serving.served(tiny_cohort, tiny_pair, tmp_path / "data") as address:
+        yield address
 
 
 def picture(page: Page, name: str) -> None:
