@@ -21,7 +21,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from engine.config import Recipe, TeacherRecipe
 from engine.errors import WorkbenchError
 from engine.files import whole_folder
-from engine.teacher import adapted_linear, distributed, lower_layers, preparation
+from engine.teacher import adapted_linear, distributed, lower_layers, memory, preparation
 from engine.teacher import model as teacher_model
 from engine.teacher.data import Collator, Examples, last_token
 from engine.teacher.linear_path import FILE as LINEAR_PATH
@@ -66,6 +66,7 @@ def train(
         WorkbenchError: a recipe that this base model, or this number of processes, cannot follow.
     """
     options = arguments(recipe, len(training), output, resume)  # refuses what cannot be
+    memory.keep()
     checkpoint = distributed.first_only(lambda: _checkpoint(output, resume))
     prepared = distributed.first_only(lambda: preparation.prepare(recipe, output))
     torch.manual_seed(recipe.seed)
