@@ -13,7 +13,10 @@ import pytest
 from bench import __main__ as bench
 from engine.cli import build_parser, main
 from engine.config import save_recipe
+from engine.installation import Installation
+from engine.permissions import SYSTEM
 from engine.records.cohort import Cohort
+from engine.registry.versions import Registry
 from sample_data import generate
 from tests.records import omop_export, test_mimic_iii
 from tests.rrf import write_rrf
@@ -74,6 +77,19 @@ def accounts_of_a_hospital(tmp_path, monkeypatch):
         assert main(add) == 0
 
 
+def registry_words(action: str, pair: Path, folder: Path) -> dict:
+    """What stands for the words of a registry command, with a candidate for it to act on."""
+    here, there = Registry(Installation.current()), Registry(Installation(folder / "there"))
+    archive = folder / "version.tar.gz"
+    if action == "import":
+        there.export(SYSTEM, there.register(SYSTEM, pair, {}), archive)
+        return {"FILE": archive}
+    version = here.register(SYSTEM, pair, {})
+    if action == "rollback":
+        here.promote(SYSTEM, version, here.champion().version, "to have a way back")
+    return {"VERSION": version, "TEXT": "seen by the pharmacists", "FILE": archive}
+
+
 @pytest.mark.parametrize("command", documented_commands())
 def test_a_documented_command_runs(
     command, stand_ins, tmp_path, tiny_run, tiny_cohort, accounts_of_a_hospital, monkeypatch
@@ -86,6 +102,8 @@ def test_a_documented_command_runs(
         stand_ins["NAME"] = "Dr Sato"
     if words[0] == "audit":
         stand_ins["FILE"] = tmp_path / "audit.csv"
+    if words[0] == "registry":
+        stand_ins |= registry_words(words[1], tiny_run / "pair", tmp_path)
     if words[0] == "train":
         run = tmp_path / "run"
         if words[1] in ("hidden-states", "student"):

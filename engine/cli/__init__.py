@@ -21,6 +21,7 @@ COMMAND_GROUPS = (
     "users",
     "audit",
     "worker",
+    "registry",
 )
 
 
