@@ -6,9 +6,9 @@ drugs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 
 from engine.safety.medications import Medication
 from engine.safety.report import TIERS, Certainty, Tier, certainty, tier
@@ -36,8 +36,13 @@ class Hit:
 
     @property
     def is_shown(self) -> bool:
-        """Moderate rules that only a few members of a group meet are counted, not shown."""
-        return self.rule.severity != "moderate" or self.certainty != "possible"
+        """What only a few members of a group would meet is counted, not shown, unless it is an
+        interaction or allergy of weight, or a caution that forbids the drug."""
+        if self.certainty != "possible":
+            return True
+        if self.rule.kind in ("interaction", "allergy"):
+            return self.rule.severity != "moderate"
+        return self.rule.kind == "caution" and self.rule.severity == "contraindicated"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -93,9 +98,50 @@ def pair_hits(rules: SafetyRules, medications: Sequence[Medication]) -> list[Hit
                 in_order = reach.left * other_reach.right > 0
                 pair = (one, other) if in_order else (other, one)
                 hits.append(Hit(rules.pair_rules[place], pair, share, place))
+    hits = _with_united_shares(rules, hits)
     if named := [one for one in medications if not one.is_group]:
         hits += _same_ingredient(rules, named)
     return hits
+
+
+def _with_united_shares(rules: SafetyRules, hits: list[Hit]) -> list[Hit]:
+    """Where several rules hold for parts of two groups, the share is that of all of them: NSAIDs
+    interact with heparins by one rule, with warfarin by another, so with most of B01A."""
+    places: dict[tuple[str, ...], list[int]] = {}
+    for hit in hits:
+        if hit.share < 1:
+            places.setdefault(hit.labels, []).append(hit.order)
+    united = []
+    for hit in hits:
+        if len(places.get(hit.labels, ())) > 1:
+            least = SEVERITIES.index(hit.rule.severity)
+            counted = tuple(
+                place
+                for place in places[hit.labels]
+                if SEVERITIES.index(rules.pair_rules[place].severity) >= least
+            )
+            one, other = sorted(hit.medications, key=lambda medication: medication.label)
+            ends = ((one.label, one.is_group), (other.label, other.is_group))
+            hit = replace(hit, share=_united_share(rules, *ends, counted))
+        united.append(hit)
+    return united
+
+
+@lru_cache(maxsize=20_000)
+def _united_share(
+    rules: SafetyRules, one: tuple[str, bool], other: tuple[str, bool], places: tuple[int, ...]
+) -> float:
+    """The share of the pairs of drugs for which at least one of some rules holds."""
+    firsts, seconds = (
+        interactions.ingredients_of(label) if is_group else frozenset((label,))
+        for label, is_group in (one, other)
+    )
+    held = set()
+    for place in places:
+        left, right = rules.pair_rules[place].sides
+        for side, opposite in ((left, right), (right, left)):
+            held |= set(product(firsts & side.members, seconds & opposite.members))
+    return len(held) / (len(firsts) * len(seconds))
 
 
 @dataclass(frozen=True, slots=True)

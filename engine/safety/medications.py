@@ -61,8 +61,9 @@ def read(written: Iterable[str]) -> tuple[tuple[Medication, ...], tuple[str, ...
             unknown.append(text)
         for part in parts:
             codes, texts = found.setdefault(part.ingredient, (set(), set()))
-            on_record = {code for code in part.possible if code[:4] in groups}
-            codes |= on_record or set(part.codes)
+            codes |= (
+                _on_record(part.codes, groups) or _on_record(part.possible, groups) or {*part.codes}
+            )
             texts.add(text)
             explained |= {code[:4] for code in codes} | part.explains
     medications = [
@@ -73,6 +74,11 @@ def read(written: Iterable[str]) -> tuple[tuple[Medication, ...], tuple[str, ...
         Medication(group, (group,), True, frozenset((group,))) for group in known_groups - explained
     ]
     return tuple(sorted(medications, key=lambda one: one.label)), tuple(sorted(unknown))
+
+
+def _on_record(codes: Iterable[str], groups: set[str]) -> set[str]:
+    """The codes whose group the list holds: by these the drug was given."""
+    return {code for code in codes if code[:4] in groups}
 
 
 @dataclass(frozen=True, slots=True)

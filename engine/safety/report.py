@@ -26,12 +26,14 @@ def tier(severity: Severity, certain: Certainty) -> Tier:
     | | certain | likely | possible |
     |---|---|---|---|
     | contraindicated | interrupt | inline | folded |
-    | major | inline | inline | folded |
-    | moderate | folded | folded | not shown, but counted |
+    | major | inline | folded | folded |
+    | moderate | folded | folded | counted, not shown |
     """
     if certain == "possible" or severity == "moderate":
         return "folded"
-    return "interrupt" if severity == "contraindicated" and certain == "certain" else "inline"
+    if severity == "contraindicated":
+        return "interrupt" if certain == "certain" else "inline"
+    return "inline" if certain == "certain" else "folded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,17 @@ class Report:
 
     alerts: tuple[Alert, ...]  # to show, the worst first
     repeated: tuple[Alert, ...]  # known from what the patient is already on, and no worse now
-    unshown: int  # moderate rules that a few members of a group would meet
+    unshown: int  # rules of less weight that only a few members of a group would meet
     not_checked: tuple[str, ...]  # sentences for the screen
 
     def in_tier(self, wanted: Tier) -> tuple[Alert, ...]:
         """The alerts to show in one way."""
         return tuple(alert for alert in self.alerts if alert.tier == wanted)
+
+    @property
+    def possible(self) -> tuple[Alert, ...]:
+        """The folded alerts that hang on which drug of a group is chosen: one line for all."""
+        return tuple(alert for alert in self.alerts if alert.certainty == "possible")
 
     @property
     def interrupts(self) -> bool:

@@ -82,7 +82,8 @@ FAMOUS = [
     ("fentanyl", "midazolam", "moderate"),
     ("bupropion", "linezolid", "contraindicated"),
     ("lurasidone", "rifampin", "contraindicated"),
-    ("ketorolac", "ibuprofen", "contraindicated"),
+    ("ketorolac", "ibuprofen", "major"),
+    ("ketorolac", "probenecid", "contraindicated"),
     ("sirolimus", "voriconazole", "contraindicated"),
     ("methadone", "ondansetron", "major"),
 ]
