@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -28,6 +29,7 @@ from engine.migrations import AUDIT_TRIGGERS
 from engine.permissions import Actor
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+CANONICAL = json.JSONEncoder(separators=(",", ":"), default=repr)  # one text for the same cells
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class Audit:
         """
         head = self.files.head()  # before the rows: it is never ahead of them
         with store.opened(self.database) as database:
-            database.conn.text_factory = lambda text: text.decode("utf-8", "replace")
+            database.conn.text_factory = partial(str, encoding="utf-8", errors="replace")
             rows = database.execute("SELECT * FROM audit ORDER BY number")
             first = rows.fetchone()
             if not first and not head:
@@ -275,8 +277,7 @@ class Audit:
 
 def _sealed(key: bytes, content: Iterable) -> str:
     """Return the HMAC of a row's cells, all but the last."""
-    text = json.dumps(list(content), separators=(",", ":"), default=repr)
-    return hmac.digest(key, text.encode(), "sha256").hex()
+    return hmac.digest(key, CANONICAL.encode(list(content)).encode(), "sha256").hex()
 
 
 def _check(

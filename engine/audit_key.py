@@ -43,7 +43,13 @@ class AuditKey:
                     f"{self.key_file}: not found, though the audit has rows sealed with it; "
                     f"{PUT_BACK}."
                 ) from None
-            self._make()
+            try:
+                self._make()
+            except OSError as error:
+                raise WorkbenchError(
+                    f"{self.key_file}: cannot be made ({error}); let this user write to its "
+                    "folder, and free some disk space."
+                ) from error
             text = self.key_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError) as error:
             raise WorkbenchError(

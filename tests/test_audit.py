@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine import store
+from engine.audit import Audit
 from engine.errors import WorkbenchError
 from engine.migrations import AUDIT_TRIGGERS
 from engine.permissions import SYSTEM, Actor
@@ -111,6 +112,14 @@ def test_a_row_is_written_only_in_a_transaction_that_can_be_undone(audit):
         with pytest.raises(RuntimeError, match="transaction"):
             audit.record(database, SYSTEM, "sign in", {})
     assert audit.count(SYSTEM) == 0
+
+
+def test_a_key_that_cannot_be_made_is_said(tmp_path):
+    audit = Audit(tmp_path / "workbench.sqlite", tmp_path / "nowhere" / "audit.key")
+    (tmp_path / "nowhere").write_text("a file where a folder should be")
+    with pytest.raises(WorkbenchError, match="audit.key: cannot be"):
+        act(audit)
+    assert not is_done(audit)
 
 
 @pytest.mark.parametrize("patience", ["enough", "not enough"])
