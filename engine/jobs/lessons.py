@@ -14,11 +14,12 @@ from engine.student.perturbed import perturbed
 from engine.student.teacher_path import PathReader
 from engine.student.title_embeddings import TitleReader
 from engine.student.training import Lessons
-from engine.teacher import hidden_states
+from engine.teacher import hidden_states, lower_layers
 from engine.teacher.hidden_states import HiddenStates
 from engine.teacher.inference import Teacher
 from engine.teacher.linear_path import FILE as LINEAR_PATH
 from engine.teacher.linear_path import LinearPath
+from engine.teacher.training import LOWER_LAYERS
 
 
 def gather(
@@ -94,6 +95,16 @@ def unlabelled_visits(cohort: Cohort, recipe: Recipe, training: Sequence[Visit])
         recipe.seed,
         tables=recipe.student.embeddings_from_teacher,
     )
+
+
+def kept_by_training(teacher: Teacher, recipe: Recipe, output: Path) -> lower_layers.Kept | None:
+    """Open what a run kept of its teacher's lower layers, where the recipe says so."""
+    options = recipe.teacher
+    if not options.cache_lower_layers:
+        return None
+    below = teacher.model.config.num_hidden_layers - options.adapted_layers
+    bf16 = options.precision == "bf16"
+    return lower_layers.kept(teacher.model, below, output / LOWER_LAYERS, bf16)
 
 
 def open_teacher(cohort: Cohort, recipe: Recipe, output: Path) -> Teacher:

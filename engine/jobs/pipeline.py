@@ -43,6 +43,7 @@ from engine.teacher import training as teacher_training
 from engine.teacher.base_model import load_tokenizer
 from engine.teacher.data import build_examples
 from engine.teacher.model import WEIGHTS
+from engine.teacher.training import LOWER_LAYERS
 
 Say = Callable[[str], None]
 Report = Callable[[str, int, int], None]  # part of a stage, steps done, of how many
@@ -78,7 +79,8 @@ def train_teacher(
 ) -> Path:
     """Teach the language model on the training split; returns `output/teacher`.
 
-    Under `torchrun` every process calls this; the first one writes and says what is done.
+    Under `torchrun` every process calls this; the first one writes and says what is done. What it
+    kept of the lower layers stays for `cache_hidden_states`; else call `forget_lower_layers`.
     Raises WorkbenchError when `output` holds something else than a run, or another run to resume.
     """
     training, validation = training_visits(cohort, recipe), validation_visits(cohort, recipe)
@@ -128,14 +130,22 @@ def cache_hidden_states(
     with _timed(output, "hidden states", say):
         teacher = lessons.open_teacher(cohort, recipe, output)
         visits = _read_by_teacher(cohort, recipe)
-        return hidden_states.compute(
+        done = hidden_states.compute(
             teacher,
             output / "teacher",
             visits,
             cohort.title,
             output,
             report=report and partial(report, "hidden states"),
+            kept=lessons.kept_by_training(teacher, recipe, output),
         )
+    forget_lower_layers(output)
+    return done
+
+
+def forget_lower_layers(output: Path) -> None:
+    """Remove what a run kept of the base model's lower layers: about 1 kB a token."""
+    shutil.rmtree(output / LOWER_LAYERS, ignore_errors=True)
 
 
 def train_student(
@@ -151,6 +161,7 @@ def train_student(
     `resume` goes on from the last checkpoint, or from the start if there is none yet.
     """
     cached = hidden_states.load(output, output / "teacher")
+    forget_lower_layers(output)  # if the process died just before it could do so
     require_same_run(output, cohort, recipe)
     training, validation = training_visits(cohort, recipe), validation_visits(cohort, recipe)
     learnt_from = lessons.gather(cohort, recipe, output, training, cached)

@@ -345,7 +345,9 @@ class Workshop:
         if (run / "teacher").is_dir():
             return run / "teacher"
         resume = any((run / "checkpoints").glob("checkpoint-*/trainer_state.json"))
-        return pipeline.train_teacher(self.cohort, recipe, run, resume)
+        trained = pipeline.train_teacher(self.cohort, recipe, run, resume)
+        pipeline.forget_lower_layers(run)
+        return trained
 
 
 def prediction(outcome: Outcome, claims: bool = True) -> Prediction:

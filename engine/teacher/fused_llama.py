@@ -43,17 +43,20 @@ class FusedLlama(nn.Module):
         input_ids: torch.Tensor,
         past_key_values: DynamicCache | None = None,
         use_cache: bool = False,
+        below: int = 0,
+        lower_output: torch.Tensor | None = None,
     ) -> BaseModelOutputWithPast:
         """Return the last layer's output (prompts, length, hidden_size) for (prompts, length) ids.
 
-        With `past_key_values` the tokens follow those of the cache, which grows by them.
+        With `past_key_values` the tokens follow those of the cache, which grows by them. With
+        `lower_output`, of the lowest `below` layers, the pass starts there and overwrites it.
         """
-        states = self.body.embed_tokens(input_ids)
+        states = self.body.embed_tokens(input_ids) if lower_output is None else lower_output
         before = past_key_values.get_seq_length() if past_key_values is not None else 0
         places = torch.arange(before, before + input_ids.shape[1], device=states.device)
         turns = self._turns(states, places)
         with torch.autocast(states.device.type, enabled=False):  # every conversion is below
-            for layer, joint in zip(self.body.layers, self._joint, strict=True):
+            for layer, joint in zip(self.body.layers[below:], self._joint[below:], strict=True):
                 attention, mlp = layer.self_attn, layer.mlp
                 seen = _norm(layer.input_layernorm, states, joint[0].dtype)
                 seen = _attend(attention, functional.linear(seen, *joint), turns, past_key_values)

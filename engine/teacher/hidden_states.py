@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,10 @@ from engine.errors import WorkbenchError
 from engine.files import sha256, whole_folder, write_json
 from engine.prompts import Title
 from engine.records.schema import Visit
+from engine.teacher import memory
 from engine.teacher.inference import Teacher, by_length
 from engine.teacher.linear_path import FILE as LINEAR_PATH
+from engine.teacher.lower_layers import Kept
 
 FOLDER = "hidden_states"
 SHARDS = "hidden_states_in_progress"  # beside it, until it is whole
@@ -61,18 +63,22 @@ def compute(
     output: Path,
     shard_tokens: int = SHARD_TOKENS,
     report: Callable[[int, int], None] | None = None,
+    kept: Kept | None = None,
 ) -> Path:
     """Run the teacher over `visits` and store the cache in `output/hidden_states`.
 
     Goes on with the shards of an earlier run on the same teacher, prompts and kind of device.
-    `report` is called with the prompts done, and all of them, after each batch.
+    `report` is called with the prompts done, and all of them, after each batch. Prompts whose
+    lower layers' output was `kept` by the training go through the upper layers only.
     """
+    memory.keep()
     made_by = _teacher_sum(adapter)
     ids = [
         np.array(teacher.token_ids(teacher.prompt(visit, title).text), np.int32)
         for visit in tqdm(visits, desc="prompts", unit="prompt", leave=False)
     ]
-    logits, hidden = _by_shards(teacher, ids, output / SHARDS, shard_tokens, made_by, report)
+    work = _Work(teacher, ids, kept, shard_tokens, made_by)
+    logits, hidden = _by_shards(work, output / SHARDS, report)
     keys = [[visit.patient_id, visit.visit_id] for visit in visits]
     final = output / FOLDER
     with whole_folder(final) as building:
@@ -102,60 +108,82 @@ def load(output: Path, adapter: Path) -> HiddenStates:
     return HiddenStates(states["hidden"], states["logits"], rows)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is to be read, and how: all that a shard's numbers depend on."""
+
+    teacher: Teacher
+    ids: Sequence[np.ndarray]
+    kept: Kept | None
+    shard_tokens: int
+    made_by: str
+
+    def read(self, batch: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits and hidden states of a batch of rows."""
+        ids = [self.ids[row] for row in batch]
+        if self.kept and self.kept.has(ids[0]):
+            return self.teacher.read(ids, self.kept)
+        return self.teacher.read(ids)
+
+    def batches(self) -> Iterator[list[int]]:
+        """Give rows of similar length; those kept and those not are never in the same batch."""
+        known = [bool(self.kept and self.kept.has(row)) for row in self.ids]
+        for wanted in (True, False):
+            rows = [row for row, is_kept in enumerate(known) if is_kept is wanted]
+            lengths = [len(self.ids[row]) for row in rows]
+            for batch in by_length(lengths, self.teacher.batch_tokens):
+                yield [rows[place] for place in batch]
+
+    def shards(self) -> list[list[list[int]]]:
+        """Return the batches of every shard, in the order they are run."""
+        shards, tokens = [[]], 0
+        for batch in self.batches():
+            if tokens >= self.shard_tokens:
+                shards.append([])
+                tokens = 0
+            shards[-1].append(batch)
+            tokens += sum(len(self.ids[row]) for row in batch)
+        return shards if shards[0] else []
+
+    def origin(self) -> dict[str, str]:
+        """Name what a shard was made from, as its metadata."""
+        teacher = self.teacher
+        settings = f"{self.made_by} {teacher.precision} {teacher.device.type}"
+        settings += f" {teacher.batch_tokens} {self.shard_tokens}"
+        if self.kept:
+            settings += f" above {self.kept.below}"
+        digest = hashlib.sha256(settings.encode())
+        for row in self.ids:
+            digest.update(len(row).to_bytes(8) + row.tobytes())
+        return {"made_from": digest.hexdigest()}
+
+
 def _by_shards(
-    teacher: Teacher,
-    ids: Sequence[np.ndarray],
-    folder: Path,
-    shard_tokens: int,
-    made_by: str,
-    report: Callable[[int, int], None] | None,
+    work: _Work, folder: Path, report: Callable[[int, int], None] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (logits, hidden) of all prompts; every shard is on disk before the next begins."""
     folder.mkdir(parents=True, exist_ok=True)
-    origin = _origin(teacher, ids, shard_tokens, made_by)
-    logits, hidden = teacher.empty(len(ids))
+    origin = work.origin()
+    logits, hidden = work.teacher.empty(len(work.ids))
     read = 0
-    with tqdm(total=len(ids), desc="hidden states", unit="prompt") as bar:
-        for number, batches in enumerate(_shards(ids, teacher.batch_tokens, shard_tokens)):
+    with tqdm(total=len(work.ids), desc="hidden states", unit="prompt") as bar:
+        for number, batches in enumerate(work.shards()):
             file = folder / f"{number:05}.safetensors"
             rows = [row for batch in batches for row in batch]
-            kept = _read_shard(file, origin)
-            if kept:
-                logits[rows], hidden[rows] = kept["logits"], kept["hidden"]
+            earlier = _read_shard(file, origin)
+            if earlier:
+                logits[rows], hidden[rows] = earlier["logits"], earlier["hidden"]
                 read += len(rows)
                 bar.update(len(rows))
                 continue
             for batch in batches:
-                logits[batch], hidden[batch] = teacher.read([ids[row] for row in batch])
+                logits[batch], hidden[batch] = work.read(batch)
                 read += len(batch)
                 bar.update(len(batch))
                 if report:
-                    report(read, len(ids))
+                    report(read, len(work.ids))
             _write_shard(file, {"logits": logits[rows], "hidden": hidden[rows]}, origin)
     return logits, hidden
-
-
-def _shards(ids: Sequence[np.ndarray], batch_tokens: int, shard_tokens: int) -> list:
-    """Return the batches of every shard, in the order they are run."""
-    shards, tokens = [[]], 0
-    for batch in by_length([len(row) for row in ids], batch_tokens):
-        if tokens >= shard_tokens:
-            shards.append([])
-            tokens = 0
-        shards[-1].append(batch)
-        tokens += sum(len(ids[row]) for row in batch)
-    return shards if shards[0] else []
-
-
-def _origin(
-    teacher: Teacher, ids: Sequence[np.ndarray], shard_tokens: int, made_by: str
-) -> dict[str, str]:
-    """Name all that a shard's numbers depend on, as its metadata."""
-    settings = f"{made_by} {teacher.precision} {teacher.device.type}"
-    digest = hashlib.sha256(f"{settings} {teacher.batch_tokens} {shard_tokens}".encode())
-    for row in ids:
-        digest.update(len(row).to_bytes(8) + row.tobytes())
-    return {"made_from": digest.hexdigest()}
 
 
 def _read_shard(file: Path, origin: dict[str, str]) -> dict[str, np.ndarray] | None:

@@ -25,9 +25,11 @@ from engine.teacher import model as teacher_model
 from engine.teacher import preparation
 from engine.teacher.base_model import load_tokenizer
 from engine.teacher.data import PAD_TO, Collator, prompt_of
-from engine.teacher.fused_llama import fused
+from engine.teacher.fused_llama import FusedLlama, fused
 from engine.teacher.linear_path import FILE as LINEAR_PATH
-from engine.teacher.linear_path import LinearPath, as_text, together
+from engine.teacher.linear_path import LinearPath, as_text
+from engine.teacher.linear_path import together as mean_of
+from engine.teacher.lower_layers import Kept, skipped, together
 from engine.teacher.precision import faster
 from engine.teacher.prefix import PrefixCache
 
@@ -55,18 +57,36 @@ class Reader:
         self.prefixes = PrefixCache(self.body)
         self._one_at_a_time = Lock()
 
-    def read(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, ids: Sequence[Sequence[int]], kept: Kept | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Score one batch of prompts.
+
+        Args:
+            kept: what the lower layers put out for these prompts; they are not run again.
 
         Returns:
             logits (prompts, groups) and hidden states (prompts, width), both float32; the hidden
             state is the last layer's vector at the last prompt token, with the mean over the
             prompt behind it where the recipe's pooling says so.
         """
-        batch = self.collator([{"input_ids": row} for row in ids])["input_ids"]
+        batch = self.collator([{"input_ids": row} for row in ids])["input_ids"].to(self.device)
         with self._reading():
-            output = self.body(input_ids=batch.to(self.device), use_cache=False)
-            return self._answer(output.last_hidden_state, [len(row) for row in ids])
+            if kept is None:
+                states = self.body(input_ids=batch, use_cache=False).last_hidden_state
+            else:
+                lower = together([kept.of(row) for row in ids], batch.shape[1]).to(self.device)
+                states = self._above(batch, kept.below, lower)
+            return self._answer(states, [len(row) for row in ids])
+
+    def _above(self, batch: torch.Tensor, below: int, lower: torch.Tensor) -> torch.Tensor:
+        """Return the last layer's output, starting from that of the lowest `below` layers."""
+        if isinstance(self.body, FusedLlama):
+            output = self.body(input_ids=batch, below=below, lower_output=lower)
+        else:
+            with skipped(self.body, below, lower):
+                output = self.body(input_ids=batch, use_cache=False)
+        return output.last_hidden_state
 
     def read_one(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Score one prompt; tokens it shares with the start of a recent one are not run again.
@@ -141,9 +161,11 @@ class Teacher(Reader):
         prepared = adapter.parent / preparation.FOLDER if options.preparation else None
         return cls(options, adapter, groups, recipe.prompt, prepared, tokenizer)
 
-    def read(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, ids: Sequence[Sequence[int]], kept: Kept | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Score one batch of prompts; with a linear path, logits are its and the network's mean."""
-        logits, hidden = super().read(ids)
+        logits, hidden = super().read(ids, kept)
         return self._with_linear_path(logits, ids), hidden
 
     def read_one(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +176,7 @@ class Teacher(Reader):
     def _with_linear_path(self, logits: np.ndarray, ids: Sequence[Sequence[int]]) -> np.ndarray:
         if self.linear_path is None:
             return logits
-        return together(logits, self.linear_path.logits(as_text(self.tokenizer, ids)))
+        return mean_of(logits, self.linear_path.logits(as_text(self.tokenizer, ids)))
 
     def prompt(self, visit: Visit, title: Title) -> Prompt:
         """Return the prompt of a visit."""

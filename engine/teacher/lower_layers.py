@@ -3,17 +3,21 @@
 With adapters on the top layers only, what the lower ones put out for a prompt never changes. It is
 computed once, kept in a memory-mapped file (about 1 kB a token), and handed to the first adapted
 layer; the lower ones become pass-throughs. Names and indices of the layers stay, so the trained
-adapter fits the whole model.
+adapter fits the whole model. The trained teacher starts from the same files when it reads the same
+prompts once more for the student (`Kept`).
 """
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
@@ -21,6 +25,7 @@ from engine.errors import WorkbenchError
 from engine.teacher.data import Collator, Examples
 
 KEY = "lower_output"  # name under which a batch carries the lower layers' output
+PROMPTS = ".prompts.safetensors"  # beside an output: which prompts it belongs to
 
 
 class LowerOutput:
@@ -56,11 +61,38 @@ class CachedCollator(Collator):
 
     def __call__(self, batch: Sequence[dict]) -> dict[str, torch.Tensor]:
         padded = super().__call__(batch)
-        rows, width = padded["input_ids"].shape
-        lower = torch.zeros(rows, width, batch[0][KEY].shape[1])
-        for row, example in enumerate(batch):
-            lower[row, : len(example[KEY])] = example[KEY].float()
-        return {**padded, KEY: lower}
+        width = padded["input_ids"].shape[1]
+        return {**padded, KEY: together([example[KEY] for example in batch], width)}
+
+
+class Kept:
+    """The lower layers' output for every prompt of a training, found by the prompt."""
+
+    def __init__(self, below: int, parts: Sequence[tuple[Sequence, LowerOutput]]) -> None:
+        """`below` is the number of lower layers; of each part the prompts and their output."""
+        self.below = below
+        self._places = {
+            _bytes(ids): (output, row)
+            for prompts, output in parts
+            for row, ids in enumerate(prompts)
+        }
+
+    def has(self, ids: Sequence[int]) -> bool:
+        """Whether a prompt was part of the training."""
+        return _bytes(ids) in self._places
+
+    def of(self, ids: Sequence[int]) -> torch.Tensor:
+        """Return (length, hidden_size) float16 for a prompt of the training."""
+        output, row = self._places[_bytes(ids)]
+        return output.of(row)
+
+
+def together(outputs: Sequence[torch.Tensor], width: int) -> torch.Tensor:
+    """Return (prompts, width, hidden_size) float32 of outputs (length, hidden_size), padded."""
+    padded = torch.zeros(len(outputs), width, outputs[0].shape[1])
+    for row, output in enumerate(outputs):
+        padded[row, : len(output)] = output.float()
+    return padded
 
 
 def compute(
@@ -73,7 +105,7 @@ def compute(
     """
     lengths = [len(ids) for ids in examples.input_ids]
     hidden_size = model.config.hidden_size
-    made_from = _key(model, below, examples, bf16)
+    made_from = _key(model, below, examples.input_ids, bf16)
     record = path.with_suffix(".sha256")
     if record.exists() and record.read_text(encoding="utf-8") == made_from:
         return LowerOutput(path, lengths, hidden_size, mode="c")
@@ -96,8 +128,31 @@ def compute(
                     )
                 lower.values[lower.starts[row] : lower.starts[row + 1]] = values
     lower.values.flush()
+    prompts = {
+        "ids": np.concatenate([np.array(ids, np.int32) for ids in examples.input_ids]),
+        "lengths": np.array(lengths, np.int32),
+    }
+    save_file(prompts, path.with_suffix(PROMPTS))
     record.write_text(made_from, encoding="utf-8")
     return lower
+
+
+def kept(model: PreTrainedModel, below: int, folder: Path, bf16: bool) -> Kept | None:
+    """Open what trainings kept in `folder` for this base model; None when there is nothing."""
+    parts = []
+    for record in sorted(folder.glob("*.sha256")):
+        path = record.with_suffix("")
+        try:
+            stored = load_file(path.with_suffix(PROMPTS))
+            made_from = record.read_text(encoding="utf-8")
+        except (OSError, SafetensorError):
+            continue
+        lengths = stored["lengths"]
+        prompts = np.split(stored["ids"], np.cumsum(lengths)[:-1])
+        if made_from == _key(model, below, prompts, bf16):
+            output = LowerOutput(path, lengths, model.config.hidden_size, mode="c")
+            parts.append((prompts, output))
+    return Kept(below, parts) if parts else None
 
 
 def skip(model: PreTrainedModel, below: int) -> None:
@@ -109,25 +164,52 @@ def skip(model: PreTrainedModel, below: int) -> None:
         handed_in[:] = [named.pop(KEY)]
         return inputs, named
 
-    def hand_in(module: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
-        if inputs:
-            return (handed_in.pop(), *inputs[1:]), named
-        return inputs, {**named, "hidden_states": handed_in.pop()}
-
     model.register_forward_pre_hook(take_from_batch, with_kwargs=True)
-    blocks[below].register_forward_pre_hook(hand_in, with_kwargs=True)
+    _hand_in(blocks[below], handed_in)
     for index in range(below):
         blocks[index] = _PassThrough()
 
 
-def _key(model: PreTrainedModel, below: int, examples: Examples, bf16: bool) -> str:
+@contextlib.contextmanager
+def skipped(model: nn.Module, below: int, output: torch.Tensor) -> Iterator[None]:
+    """Let one forward pass start above the lowest `below` layers, from their `output`."""
+    blocks = _blocks(model)
+    lowest = list(blocks[:below])
+    hook = _hand_in(blocks[below], [output])
+    for index in range(below):
+        blocks[index] = _PassThrough()
+    try:
+        yield
+    finally:
+        hook.remove()
+        for index, block in enumerate(lowest):
+            blocks[index] = block
+
+
+def _hand_in(block: nn.Module, waiting: list[torch.Tensor]) -> RemovableHandle:
+    """Let a layer take what is `waiting` for it instead of what the layer below puts out."""
+
+    def take(module: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
+        if inputs:
+            return (waiting.pop(), *inputs[1:]), named
+        return inputs, {**named, "hidden_states": waiting.pop()}
+
+    return block.register_forward_pre_hook(take, with_kwargs=True)
+
+
+def _key(model: PreTrainedModel, below: int, prompts: Sequence, bf16: bool) -> str:
     """Name what a file is made from: base model, layers, precision and prompts."""
     digest = hashlib.sha256(f"{model.name_or_path} {below} {bf16}".encode())
     for weight in _blocks(model)[below - 1].parameters():  # a preparation changes every layer
-        digest.update(weight.detach().float().cpu().numpy().tobytes())
-    for ids in examples.input_ids:
+        weight = weight.detach().to(torch.bfloat16 if bf16 else torch.float32)  # as it is used
+        digest.update(weight.float().cpu().numpy().tobytes())
+    for ids in prompts:
         digest.update(np.array(ids, np.int64).tobytes() + b"|")
     return digest.hexdigest()
+
+
+def _bytes(ids: Sequence[int]) -> bytes:
+    return np.asarray(ids, np.int32).tobytes()
 
 
 class _PassThrough(nn.Module):

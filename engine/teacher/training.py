@@ -35,7 +35,7 @@ from engine.teacher.trainer import (
     forget_after,
 )
 
-LOWER_LAYERS = "lower_layers"  # folder of a run, removed when its teacher is finished
+LOWER_LAYERS = "lower_layers"  # folder of a run, of use until its hidden states are computed
 HEAD_PROMPTS = 256  # from which the head takes mean and deviation of the hidden states
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # (logits, labels) -> named metrics
 
@@ -204,5 +204,4 @@ def _keep(best: Path, path: LinearPath | None, output: Path) -> Path:
             shutil.copy(best / name, building / name)
         if path:
             path.save(building / LINEAR_PATH)
-    shutil.rmtree(output / LOWER_LAYERS, ignore_errors=True)
     return final

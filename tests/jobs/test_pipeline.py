@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import WorkbenchError
-from engine.jobs import pipeline
+from engine.jobs import lessons, pipeline
 from engine.jobs.evaluate import evaluate, keep_in_card
 from engine.records.cohort import Cohort
 from engine.records.ingest import ingest
@@ -182,3 +182,22 @@ def test_the_card_says_what_it_was_trained_on_and_how_long(tiny_pair):
     card = (tiny_pair / "card.md").read_text()
     for words in ("## Time and hardware", "| teacher |", "Not a medical device", "seed 0"):
         assert words in card
+
+
+def test_hidden_states_start_from_what_the_teachers_training_kept(
+    cohort, tiny_recipe, tmp_path, monkeypatch
+):
+    quiet = {"say": lambda text: None}
+    pipeline.train_teacher(cohort, tiny_recipe, tmp_path, **quiet)
+    kept = lessons.kept_by_training(
+        lessons.open_teacher(cohort, tiny_recipe, tmp_path), tiny_recipe, tmp_path
+    )
+    teacher = lessons.open_teacher(cohort, tiny_recipe, tmp_path)
+    visits = pipeline.training_visits(cohort, tiny_recipe)
+    visits += pipeline.validation_visits(cohort, tiny_recipe)
+    texts = [teacher.prompt(visit, cohort.title).text for visit in visits]
+    assert all(kept.has(teacher.token_ids(text)) for text in texts)
+    pipeline.cache_hidden_states(cohort, tiny_recipe, tmp_path, **quiet)
+    hidden, _ = hidden_states.load(tmp_path, tmp_path / "teacher").of(visits)
+    np.testing.assert_allclose(hidden, teacher.predict(texts)[1], atol=5e-3)
+    assert not (tmp_path / "lower_layers").exists()

@@ -7,11 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from engine.config import save_recipe
 from engine.records.cohort import Cohort
-from engine.teacher import hidden_states
-from engine.teacher.inference import Teacher
+from engine.teacher import hidden_states, lower_layers
+from engine.teacher.data import Examples
+from engine.teacher.inference import Teacher, body_of
 
 SHARD = 2_000  # tokens: the tiny cohort makes about a dozen
 CHILD = """
@@ -134,3 +136,59 @@ def test_shards_of_other_prompts_or_cut_off_are_not_used(teacher, tiny_run, coho
     assert batches_read(visits, kept) < 20
     assert batches_read(visits, kept[:-100]) == 20
     assert batches_read(cohort.samples("train")[1:21], kept) == 20
+
+
+@pytest.fixture
+def kept(tiny_run, tiny_recipe, tiny_cohort, cohort, teacher, tmp_path):
+    """What a training keeps of the lower layers for its prompts, made by the same base model."""
+    ids = [
+        teacher.token_ids(teacher.prompt(visit, cohort.title).text) for visit in visits_of(cohort)
+    ]
+    examples = Examples(tuple(map(tuple, ids)), torch.zeros(len(ids), 1))
+    folder = tmp_path / "lower_layers"
+    folder.mkdir()
+    lower_layers.compute(teacher.model, 1, examples, folder / "training", 4, bf16=False)
+    return lower_layers.kept(teacher.model, 1, folder, bf16=False)
+
+
+def visits_of(cohort: Cohort) -> list:
+    return cohort.samples("train")[:12]
+
+
+@pytest.mark.parametrize("shape", ["llama", "another"])
+def test_from_what_the_training_kept_come_the_same_states(
+    teacher, tiny_run, cohort, kept, tmp_path, shape
+):
+    if shape == "another":  # one that has no shorter way of its own
+        teacher.body = body_of(teacher.model)
+    visits = cohort.samples("train")[:20]  # eight of which the training did not see
+    adapter = tiny_run / "teacher"
+    found = []
+    for given in (None, kept):
+        hidden_states.compute(teacher, adapter, visits, cohort.title, tmp_path, SHARD, kept=given)
+        found.append(hidden_states.load(tmp_path, adapter).of(visits))
+    (hidden, logits), (short_hidden, short_logits) = found
+    assert (short_hidden != hidden).any(), "nothing was read from what was kept"
+    np.testing.assert_allclose(short_hidden, hidden, atol=5e-3)  # three digits on disk
+    np.testing.assert_allclose(short_logits, logits, atol=5e-3)
+
+
+def test_the_lower_layers_are_not_run_again(teacher, cohort, kept):
+    visit = visits_of(cohort)[0]
+    ids = teacher.token_ids(teacher.prompt(visit, cohort.title).text)
+    teacher.body = body_of(teacher.model)
+    calls = []
+    hook = teacher.body.layers[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    teacher.read([ids], kept)
+    assert not calls
+    teacher.read([ids])
+    hook.remove()
+    assert calls, "the whole model is whole again"
+
+
+def test_what_another_base_model_kept_is_not_used(teacher, cohort, kept, tmp_path):
+    folder = tmp_path / "lower_layers"
+    assert kept.has(teacher.token_ids(teacher.prompt(visits_of(cohort)[0], cohort.title).text))
+    assert lower_layers.kept(teacher.model, 1, tmp_path / "none", bf16=False) is None
+    (folder / "training.sha256").write_text("of another")
+    assert lower_layers.kept(teacher.model, 1, folder, bf16=False) is None

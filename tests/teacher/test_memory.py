@@ -1,4 +1,4 @@
-"""Memory that a training process keeps; tried in processes of their own, for it cannot be undone."""
+"""Memory that a training process keeps; tried in a process of its own: it cannot be undone."""
 
 import platform
 import subprocess
