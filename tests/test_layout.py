@@ -131,7 +131,7 @@ def test_the_wheel_of_the_base_model_is_the_same_everywhere():
 
 
 def test_requirements_are_pinned():
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-ray.txt"):
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         for line in lines:
-            assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+", line), line
+            assert line.startswith("#") or re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", line), line
