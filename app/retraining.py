@@ -1,5 +1,6 @@
 """What the Retrain page works with: the queue, the registry, and the choices of a new run."""
 
+import os
 from pathlib import Path
 
 import streamlit as st
@@ -29,6 +30,11 @@ def client() -> Client:
 def registry() -> Registry:
     """Return the registered versions of this installation."""
     return Registry(Installation.current())
+
+
+def pinned() -> str | None:
+    """Return the folder of the pair that WORKBENCH_MODELS makes this app open, if it does."""
+    return os.environ.get("WORKBENCH_MODELS") or None
 
 
 def cohorts() -> list[Path]:

@@ -235,34 +235,41 @@ def _draw_progress(client: Client, run: Run) -> None:
     st.html(run_progress.stages(progress.stages, run.status))
     if run.status == "running":
         st.progress(run_progress.share_done(progress), text=run_progress.words(progress))
-        st.html(run_progress.facts(progress))
-    with st.grid(3, min_column_width=330):
-        _draw_curves(progress)
-        with st.container(gap="xsmall"):
-            st.html('<div class="wb-muted wb-small">Log, the newest line first</div>')
-            lines = run_progress.log(progress.log_tail)
-            st.code(lines or "Nothing has been logged yet.", language=None, height=LOG_HEIGHT)
-
-
-def _draw_curves(progress) -> None:
-    if not progress.loss_curve and not progress.validation:
-        st.html(
-            '<div class="wb-card wb-muted">The loss is drawn here once the first steps are done.'
-            "</div>"
+        st.html(run_progress.facts(progress, _memory_there_is(client, run)))
+    curves = [
+        (name, figure(points))
+        for name, points, figure in (
+            ("loss", progress.loss_curve, run_progress.loss_figure),
+            ("validation", progress.validation, run_progress.validation_figure),
         )
-        return
-    for name, points, figure in (
-        ("loss", progress.loss_curve, run_progress.loss_figure),
-        ("validation", progress.validation, run_progress.validation_figure),
-    ):
-        if points:
+        if points
+    ]
+    with st.grid(len(curves) + 1, min_column_width=330):
+        for name, figure in curves:
             st.plotly_chart(
-                figure(points),
+                figure,
                 key=f"run-{name}",
                 config=style.CHART_CONFIG,
                 theme=None,
                 alt=f"{name} over the steps of this run",
             )
+        with st.container(gap="xsmall"):
+            st.html('<div class="wb-muted wb-small">Log, the newest line first</div>')
+            lines = run_progress.log(progress.log_tail)
+            st.code(
+                lines or "Nothing has been logged yet.",
+                language=None,
+                height=LOG_HEIGHT,
+                wrap_lines=True,
+            )
+
+
+def _memory_there_is(client: Client, run: Run) -> dict[str, int | None]:
+    """Return the bytes of the device that a run is on."""
+    worker = next((worker for worker in client.workers() if worker.name == run.worker), None)
+    if worker is None:
+        return {}
+    return {"rss" if worker.device == "cpu" else "gpu": worker.memory_total}
 
 
 # ---------------------------------------------------------------- the result

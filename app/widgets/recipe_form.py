@@ -11,6 +11,8 @@ from engine.config import Recipe
 from engine.errors import WorkbenchError
 
 BASE_MODEL = "teacher.base_model"
+PATIENTS = "data.training_patients"
+LAYERS = "teacher.adapted_layers"
 SHIPPED = "default"
 NEEDED = "config.json"  # what every folder of a base model has
 
@@ -30,7 +32,7 @@ class Field:
 
 FIELDS = (
     Field(
-        "data.training_patients",
+        PATIENTS,
         "Training patients",
         "How many patients to learn from, drawn by chance. Empty: all of them, which is best and "
         "takes the longest. A few hundred are enough to see whether everything works.",
@@ -61,18 +63,20 @@ FIELDS = (
         step=4,
     ),
     Field(
+        LAYERS,
+        "Teacher: layers that learn",
+        "How many of the language model's top layers are trained; those below stay as they are. "
+        "Fewer is faster and needs less memory; empty trains all of them. It cannot be more than "
+        "the base model has.",
+        step=1,
+        empty="all",
+    ),
+    Field(
         "prompt.max_tokens",
         "Longest prompt, in tokens",
         "How much of a patient's record the teacher reads at once; a token is about three quarters "
         "of a word. What does not fit is left out, oldest first. Time and memory grow with it.",
         step=128,
-    ),
-    Field(
-        "student.epochs",
-        "Student: passes over the records",
-        "How often the small, fast model reads every training visit. It stops by itself when it "
-        "no longer gets better, so a high number does little harm.",
-        step=1,
     ),
     Field(
         "seed",
@@ -114,7 +118,7 @@ def draw(recipe: Recipe, available: int, base_models: list[str]) -> dict[str, ob
                 format=field.format,
                 key=_key(recipe, field.path),
                 help=field.help,
-                placeholder=f"all {available:,}" if field.empty else None,
+                placeholder=f"all {available:,}" if field.path == PATIENTS else field.empty,
             )
     return values
 
@@ -128,6 +132,8 @@ def changed(recipe: Recipe, values: Mapping[str, object]) -> Recipe:
         for section in sections:
             part = part[section]
         part[name] = value
+    if content["teacher"]["adapted_layers"] is None:
+        content["teacher"]["cache_lower_layers"] = False  # there are none below
     try:
         asked = Recipe.model_validate(content)
     except ValidationError as error:

@@ -25,8 +25,9 @@ def draw_workers(workers: list[LivingWorker], devices: list[Device], runs: list[
             draw_no_worker()
             st.html(f'<div class="wb-muted wb-small">{_free(devices)}</div>')
             return
+        busy = {run.worker for run in runs if run.status == "running"}
         lines = "".join(
-            f"<div>{style.badge('ready', 'strong')} <b>{style.text(worker.title)}</b> "
+            f"<div>{_state(worker.name in busy)} <b>{style.text(worker.title)}</b> "
             f'<span class="wb-muted wb-small wb-number">'
             f"{run_progress.gigabytes(worker.memory_free)} of "
             f"{run_progress.gigabytes(worker.memory_total)} free · {style.text(worker.name)}"

@@ -88,13 +88,13 @@ def _open_clicked() -> None:
 
 def _in_short(run: Run) -> str:
     recipe = run.request.recipe
-    patients = recipe.get("data", {}).get("training_patients")
-    teacher, student = recipe.get("teacher", {}), recipe.get("student", {})
-    passes = f"{teacher.get('epochs', 0):g} + {student.get('epochs', 0):g} passes"
+    patients, teacher = recipe["data"]["training_patients"], recipe["teacher"]
+    layers = teacher["adapted_layers"]
     parts = [
         f"{patients:,} patients" if patients else "all patients",
-        passes,
-        f"rank {teacher.get('lora_rank')}",
+        f"{teacher['epochs']:g} {'pass' if teacher['epochs'] == 1 else 'passes'}",
+        f"{layers} layers" if layers else "all layers",
+        f"rank {teacher['lora_rank']}",
         device(run.request.device),
     ]
     return " · ".join(parts)

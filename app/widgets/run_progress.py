@@ -93,10 +93,11 @@ def facts(progress, totals: dict[str, int | None] | None = None) -> str:
     totals = totals or {}
     memory = progress.memory or {}
     gpu = memory.get("gpu")
-    shown = {
-        "Memory in use": _of(memory.get("rss"), totals.get("rss")),
-        "GPU memory": "no GPU in use" if gpu is None else _of(gpu, totals.get("gpu")),
-    }
+    shown = {"Memory in use": _of(memory.get("rss"), totals.get("rss"))}
+    if gpu is not None:
+        shown["GPU memory in use"] = _of(gpu, totals.get("gpu"))
+    elif memory:
+        shown["GPU memory in use"] = "none, no GPU"
     return '<div class="wb-facts">' + "".join(fact(*pair) for pair in shown.items()) + "</div>"
 
 

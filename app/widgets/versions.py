@@ -23,6 +23,11 @@ def draw_in_use(registry: Registry, versions: list[Version]) -> None:
             f'<div class="wb-muted wb-small">trained {run_progress.moment(champion.created)}'
             f"{shipped}</div>"
         )
+        if pinned := retraining.pinned():
+            st.html(
+                f'<div class="wb-small">{style.badge("not here", "warn")} This app was told to '
+                f"open {style.text(pinned)} (WORKBENCH_MODELS), whatever is promoted.</div>"
+            )
         if previous is not None:
             decision.draw_roll_back(registry, champion.version, previous)
 
