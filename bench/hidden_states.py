@@ -24,9 +24,9 @@ from engine.files import write_json
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
 from engine.registry.pair import ADAPTER, Pair, champion_folder, open_pair
-from engine.teacher import hidden_states, preparation
+from engine.teacher import hidden_states, lower_layers, preparation
 from engine.teacher import model as teacher_model
-from engine.teacher.data import PAD_TO
+from engine.teacher.data import PAD_TO, Examples
 from engine.teacher.inference import Teacher, by_length
 
 COHORT = Path("data/sample")
@@ -52,6 +52,7 @@ def measure(pair: Pair, cohort: Cohort, prompts: int) -> dict:
         hidden_states.compute(teacher, adapter, visits, cohort.title, Path(folder))
         seconds = time.perf_counter() - start
         after = _rate(lambda: teacher.read(long), len(long) * budget)
+        above = _rate_above_kept(pair, teacher, cohort, visits, ids, Path(folder))
     long_rate = (before + after) / 2  # a busy machine is busy around it as well
     plain_rate = _plain_rate(pair, teacher, ids[:: max(1, len(ids) // PLAIN_PROMPTS)], budget)
     return {
@@ -64,7 +65,8 @@ def measure(pair: Pair, cohort: Cohort, prompts: int) -> dict:
             "cache": tokens / seconds,
             "one long batch": long_rate,
             "plain": plain_rate,
-        },
+        }
+        | above,
         "whole_cohort": {"visits": whole, "hours": seconds / len(visits) * whole / 3600},
         "ratios": {
             "cache, share of one long batch": tokens / seconds / long_rate,
@@ -112,6 +114,33 @@ def _padded(teacher: Teacher, ids: Sequence[Sequence[int]]) -> int:
         len(rows) * -(-max(lengths[row] for row in rows) // PAD_TO) * PAD_TO
         for rows in by_length(lengths, teacher.batch_tokens)
     )
+
+
+def _rate_above_kept(
+    pair: Pair,
+    teacher: Teacher,
+    cohort: Cohort,
+    visits: Sequence[Visit],
+    ids: Sequence[list[int]],
+    folder: Path,
+) -> dict[str, float]:
+    """Return the rate of a training run, which has kept the lower layers' output of its prompts."""
+    options = pair.recipe.teacher
+    if not options.cache_lower_layers:
+        return {}
+    below = teacher.model.config.num_hidden_layers - options.adapted_layers
+    made = folder / "lower_layers"
+    made.mkdir()
+    examples = Examples(tuple(map(tuple, ids)), torch.zeros(len(ids), 1))
+    bf16 = options.precision == "bf16"
+    lower_layers.compute(teacher.model, below, examples, made / "all", options.batch_size, bf16)
+    kept = lower_layers.kept(teacher.model, below, made, bf16)
+    adapter, again = pair.folder / ADAPTER, folder / "again"
+
+    def read() -> None:
+        hidden_states.compute(teacher, adapter, visits, cohort.title, again, kept=kept)
+
+    return {"cache, lower layers kept by the training": _rate(read, sum(map(len, ids)))}
 
 
 def _plain_rate(pair: Pair, teacher: Teacher, ids: Sequence[list[int]], budget: int) -> float:
