@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from bench import hidden_states, teacher
+from bench import hidden_states, openvino_reading, teacher
 from bench.__main__ import BENCHMARKS, main
 from bench.teacher_network import PAD_ID, operations, untrained, with_adapters
 
@@ -19,7 +19,7 @@ TINY = LlamaConfig(
     num_key_value_heads=2,
     pad_token_id=PAD_ID,
 )
-WAYS = {"bf16", "fp32", "int8", "plain"}
+WAYS = {"bf16", "fp32", "int8", "transformers", "plain"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_every_way_of_reading_and_training_is_measured(measured):
     figures = measured["models"]["tiny"]
     assert {"torch", "transformers", "peft", "python"} <= measured["versions"].keys()
     assert {"date", "revision", "machine", "device", "threads"} <= measured.keys()
-    assert figures["reading"]["tokens_per_second"].keys() == WAYS
+    assert figures["reading"]["tokens_per_second"].keys() - {"OpenVINO bf16"} == WAYS
     learnt = figures["training"]["tokens_per_second"]
     assert learnt.keys() == {"all layers", "plain", "lower layers cached"}
     assert figures["reading"]["one_prompt_ms"].keys() == {"from scratch", "after an edit", "plain"}
@@ -52,7 +52,26 @@ def test_targets_are_judged_and_what_is_not_measured_is_said(measured):
         text = teacher.as_text({"tiny": {**figures, "ratios": {what: ratio}}}, "cpu")
         assert said in text
     assert "not measured" in text
+    others = figures["reading"]["tokens_per_second"] | {"OpenVINO bf16": 1.0}
+    with_openvino = {**figures, "reading": {**figures["reading"], "tokens_per_second": others}}
+    assert "OpenVINO: not measured" not in teacher.as_text({"tiny": with_openvino}, "cpu")
     assert "not enough memory" in teacher.as_text({"Llama 7 B": None}, "cuda")
+
+
+def test_openvino_reads_what_transformers_reads():
+    pytest.importorskip("openvino")
+    network = untrained(TINY, torch.device("cpu"))
+    prompts = torch.randint(3, 200, (2, 40))
+    with torch.inference_mode():
+        expected = network.model(input_ids=prompts, use_cache=False).last_hidden_state
+    states = torch.from_numpy(openvino_reading.reader(network)(prompts.tolist())[0])
+    torch.testing.assert_close(states, expected, rtol=0, atol=0.1)  # what bf16 rounds
+
+
+def test_without_openvino_there_is_no_reader_of_it(monkeypatch):
+    network = untrained(TINY, torch.device("cpu"))
+    monkeypatch.setattr(openvino_reading.importlib.util, "find_spec", lambda name: None)
+    assert openvino_reading.reader(network) is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
