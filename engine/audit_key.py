@@ -85,7 +85,7 @@ class AuditKey:
                     os.pwrite(handle, _line(number, sealed), 0)
         except FileNotFoundError:
             return
-        except OSError as error:
+        except (OSError, WorkbenchError) as error:
             logging.getLogger(__name__).warning("%s: not written: %s", self.head_file, error)
 
     def make_head(self, number: int, sealed: str) -> None:

@@ -426,6 +426,13 @@ def test_demonstration_accounts_are_made_once_and_only_where_there_is_none(tmp_p
         assert accounts.sign_in(name, password).actor == Actor(name, name)
 
 
+def test_several_starts_at_once_make_them_once(tmp_path):
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda _: accounts_in(tmp_path).make_demonstration(), range(4)))
+    assert all(one == made[0] for one in made)
+    assert accounts_in(tmp_path).audit.count(SYSTEM, action="account added") == 3
+
+
 def test_they_are_not_made_beside_others(accounts):
     assert accounts.make_demonstration() == {}
     assert accounts.configured()

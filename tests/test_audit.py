@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import multiprocessing
+import os
+import signal
 import sqlite3
 import threading
 from datetime import date
@@ -175,6 +177,44 @@ def test_two_processes_writing_at_once_keep_one_chain(tmp_path):
     audit = audit_in(tmp_path)
     assert audit.verify()[0] == audit.files.head()[0] == 30
     assert audit.count(SYSTEM, account="a") == 15
+
+
+def die(folder, moment: str) -> None:
+    """Be killed while writing, or right after it and before audit.head is moved."""
+
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    audit = audit_in(folder)
+    with store.transaction(audit.database) as database:
+        if moment == "after":
+            database.after_commit(kill)
+        audit.record(database, CLINICIAN, "decision saved", {})
+        database["done"].insert({"what": "decision"})
+        if moment == "while":
+            kill()
+
+
+@pytest.mark.parametrize(("moment", "rows"), [("while", ROWS), ("after", ROWS + 1)])
+def test_a_process_that_is_killed_leaves_action_and_row_or_neither(written, moment, rows):
+    folder = written.database.parent
+    process = multiprocessing.get_context("spawn").Process(target=die, args=(folder, moment))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    assert is_done(written) == (rows > ROWS)
+    assert written.files.head()[0] == ROWS
+    assert written.verify()[0] == written.files.head()[0] == rows
+    assert written.write(SYSTEM, "sign in", {}) == rows + 1
+    assert written.verify()[0] == rows + 1
+
+
+def test_a_head_damaged_after_the_action_does_not_call_it_failed(written, caplog):
+    with store.transaction(written.database) as database:
+        written.record(database, SYSTEM, "sign in", {})
+        written.files.head_file.write_text("")
+    assert "audit.head" in caplog.text
+    assert written.count(SYSTEM) == ROWS + 1
 
 
 # ------------------------------------------------------------------ the clock
