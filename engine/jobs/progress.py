@@ -133,10 +133,12 @@ def _remaining(known: dict, first: tuple[int, float], now: float) -> float | Non
 
 def _gpu_memory() -> int | None:
     """Return the bytes that this process holds on its graphics cards, or None without one."""
-    torch = sys.modules.get("torch")  # not loaded by every stage
-    if torch is None or not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+    # Not loaded by every stage, and seen here from another thread while it is being loaded.
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    is_initialized = getattr(cuda, "is_initialized", None)
+    if is_initialized is None or not is_initialized():
         return None
-    return sum(torch.cuda.memory_reserved(card) for card in range(torch.cuda.device_count()))
+    return sum(cuda.memory_reserved(card) for card in range(cuda.device_count()))
 
 
 def _read_live(file: Path) -> dict:
