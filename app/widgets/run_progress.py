@@ -1,5 +1,6 @@
 """A retraining run as it goes: the chain of stages, how far it is, its curves and its log."""
 
+import re
 from datetime import UTC, datetime
 
 import plotly.graph_objects as go
@@ -25,7 +26,9 @@ STATUS = {  # how a run stands: words, kind of badge
 }
 CHART_HEIGHT = 250  # pixels
 SMOOTHED = 20  # steps that the line through the losses is a mean of
+SHORTEST = 5  # steps that a curve has room for, so that no two ticks say the same
 LOG_LINES = 200  # of the log's end
+BAR = re.compile(r"\d+%\|")  # as tqdm draws them
 GIGABYTE = 1e9
 
 
@@ -76,12 +79,12 @@ def words(progress) -> str:
     """Return in one line which step of how many is done, and how long the rest will take."""
     if progress.stage is None:
         return "Every stage is done."
-    title = STAGES.get(progress.stage, (progress.stage.capitalize(), ""))[0]
+    title, meaning = STAGES.get(progress.stage, (progress.stage.capitalize(), "at work"))
     part = getattr(progress, "part", None)
     if part and part != progress.stage:
         title = part.replace("_", " ").capitalize()
     if progress.step is None or not progress.steps:
-        return f"{title}: starting …"
+        return f"{title}: {meaning[:1].lower()}{meaning[1:]}"
     line = f"{title}: step {progress.step:,} of {progress.steps:,}"
     if progress.eta_seconds is not None:
         line += f", about {duration(progress.eta_seconds)} left"
@@ -111,7 +114,7 @@ def fact(label: str, value: str) -> str:
 
 def loss_figure(curve) -> go.Figure:
     """Return the loss of every logged (step, loss), with a running mean through it."""
-    chart = _curve_figure("Training loss, lower is better")
+    chart = _curve_figure("Training loss, lower is better", curve)
     steps, losses = [step for step, _ in curve], [loss for _, loss in curve]
     crowded = len(curve) > SMOOTHED
     chart.add_scatter(
@@ -135,7 +138,7 @@ def loss_figure(curve) -> go.Figure:
 
 def validation_figure(points) -> go.Figure:
     """Return the PRAUC on the validation visits, (step, PRAUC), as it grew."""
-    chart = _curve_figure("Validation PRAUC, higher is better")
+    chart = _curve_figure("Validation PRAUC, higher is better", points)
     chart.add_scatter(
         x=[step for step, _ in points],
         y=[value for _, value in points],
@@ -148,8 +151,9 @@ def validation_figure(points) -> go.Figure:
 
 
 def log(lines) -> str:
-    """Return the end of a log as text, the newest line first."""
-    return "\n".join(reversed(list(lines)[-LOG_LINES:]))
+    """Return the end of a log as text, the newest line first, without its progress bars."""
+    said = [line for line in lines if not BAR.search(line)]
+    return "\n".join(reversed(said[-LOG_LINES:]))
 
 
 def duration(seconds: float | None) -> str:
@@ -185,7 +189,7 @@ def _of(used: float | None, total: float | None) -> str:
     return f"{gigabytes(used)} of {gigabytes(total)}" if total else gigabytes(used)
 
 
-def _curve_figure(title: str) -> go.Figure:
+def _curve_figure(title: str, points) -> go.Figure:
     chart = style.empty_figure(CHART_HEIGHT)
     chart.update_layout(
         title={"text": title, "font": {"size": 13, "color": MUTED}, "x": 0, "xref": "paper"},
@@ -200,7 +204,8 @@ def _curve_figure(title: str) -> go.Figure:
         "fixedrange": True,
         "automargin": True,
     }
-    chart.update_xaxes(**axis, tickformat=",d", rangemode="tozero")
+    last = max((step for step, _ in points), default=0)
+    chart.update_xaxes(**axis, tickformat=",d", nticks=6, range=[0, max(last * 1.02, SHORTEST)])
     chart.update_yaxes(**axis, nticks=6)
     return chart
 

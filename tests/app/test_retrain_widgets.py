@@ -46,7 +46,8 @@ def test_the_line_of_a_run_says_step_and_time_left():
     progress = Progress("teacher", chain(1), step=42, steps=120, eta_seconds=183)
     assert run_progress.words(progress) == "Teacher: step 42 of 120, about 3 min 03 s left"
     assert run_progress.share_done(progress) == 0.35
-    assert run_progress.words(Progress("evaluate", chain(4))) == "Evaluate: starting …"
+    words = run_progress.words(Progress("evaluate", chain(4)))
+    assert words == "Evaluate: candidate and champion answer the same test visits."
     assert run_progress.words(Progress(None, chain(6))) == "Every stage is done."
 
 
@@ -89,6 +90,7 @@ def test_the_log_begins_with_its_newest_line_and_is_cut():
     shown = run_progress.log([f"line {number}" for number in range(1000)]).splitlines()
     assert shown[0] == "line 999"
     assert len(shown) == run_progress.LOG_LINES
+    assert run_progress.log(["a", "teacher:  56%|█████▌    | 10/18 [00:02<00:04]", "b"]) == "b\na"
 
 
 # ---------------------------------------------------------------- a recipe
