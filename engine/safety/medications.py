@@ -61,11 +61,10 @@ def read(written: Iterable[str]) -> tuple[tuple[Medication, ...], tuple[str, ...
             unknown.append(text)
         for part in parts:
             codes, texts = found.setdefault(part.ingredient, (set(), set()))
-            codes |= (
-                _on_record(part.codes, groups) or _on_record(part.possible, groups) or {*part.codes}
-            )
+            by_route = _on_record(part.possible, groups)
+            codes |= _on_record(part.codes, groups) or by_route or set(part.codes)
             texts.add(text)
-            explained |= {code[:4] for code in codes} | part.explains
+            explained |= {code[:4] for code in codes | by_route} | part.explains
     medications = [
         Medication(ingredient, tuple(sorted(codes)), False, frozenset(texts))
         for ingredient, (codes, texts) in found.items()
