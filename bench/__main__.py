@@ -9,6 +9,7 @@ from engine.errors import WorkbenchError
 
 BENCHMARKS = (
     "app",
+    "growth",
     "hidden_states",
     "ingest",
     "search",

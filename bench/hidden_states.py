@@ -1,6 +1,6 @@
 """How fast a cohort's hidden states are cached, against one long batch and against a plain way.
 
-    python -m bench hidden-states [COHORT] [--prompts 48] [--json FILE]
+    python -m bench hidden-states [COHORT] [--prompts 192] [--json FILE]
 
 The teacher in use reads some prompts, spread over the cohort, exactly as `train hidden-states`
 does: rendered, tokenised, batched by length, written to disk. The long batch is prompts of the
@@ -158,7 +158,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command."""
     parser = subparsers.add_parser("hidden-states", help="time the cache of hidden states")
     parser.add_argument("cohort", type=Path, nargs="?", default=COHORT, metavar="COHORT")
-    parser.add_argument("--prompts", type=int, default=48, metavar="N", help="visits (default 48)")
+    parser.add_argument(
+        "--prompts", type=int, default=192, metavar="N", help="visits (default 192)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     parser.set_defaults(run=run)
 

@@ -5,7 +5,7 @@ Speed does not depend on the weights: the shapes are the default base model's an
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
@@ -99,8 +99,8 @@ def product_rate(device: torch.device) -> float:
 
 
 def best_seconds(
-    variants: dict[str, Callable[[], object]], device: torch.device, rounds: int
-) -> dict[str, float]:
+    variants: dict[Hashable, Callable[[], object]], device: torch.device, rounds: int
+) -> dict[Hashable, float]:
     """Return each variant's shortest time; they take turns, so that a busy moment hits all.
 
     Each is called once before, unmeasured.
