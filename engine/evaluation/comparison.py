@@ -8,7 +8,7 @@ Both answer the same visits, so every difference is paired, and its interval res
     lines[]      {model, metric, group, candidate, champion, difference, low, high, verdict,
                  sentence, guarded}: candidate minus champion, of each of `MODELS`, `METRICS` and
                  groups; the numbers are null where a group has no visits, low and high also where
-                 it has one patient
+                 it has one patient; the verdict is unclear below ten, whose interval is too short
     guarded[]    {model, metric, group}: the lines that a promotion must answer for
     worse_on[]   sentences of the guarded lines whose interval shows the candidate worse
     counts       group → {title, visits, patients}
@@ -24,7 +24,12 @@ import numpy as np
 from engine.evaluation.bootstrap import CONFIDENCE, RESAMPLES, PatientBootstrap, percentiles
 from engine.evaluation.calibration import calibration_gaps, expected_calibration_error
 from engine.evaluation.metrics import visit_metrics
-from engine.evaluation.subgroups import DEMOGRAPHICS, demographic_groups, title
+from engine.evaluation.subgroups import (
+    DEMOGRAPHICS,
+    MINIMUM_PATIENTS,
+    demographic_groups,
+    title,
+)
 from engine.records.labels import label_matrix
 from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
@@ -154,14 +159,16 @@ def _line(
         a, b = (one.values[metric][mask] for one in (ours, theirs))
         measured = {"candidate": _mean(a), "champion": _mean(b)}
         measured |= bootstrap.paired_difference(a, b)
-    verdict = _verdict(metric, measured["low"], measured["high"])
+    verdict = UNCLEAR
+    if bootstrap.patients >= MINIMUM_PATIENTS:
+        verdict = _verdict(metric, measured["low"], measured["high"])
     return {
         "model": model,
         "metric": metric,
         "group": group,
         **measured,
         "verdict": verdict,
-        "sentence": sentence(group, verdict, measured),
+        "sentence": sentence(group, verdict, measured, bootstrap.patients),
         "guarded": metric in GUARDED_METRICS and group in GUARDED_GROUPS,
     }
 
@@ -212,15 +219,17 @@ def _verdict(metric: str, low: float | None, high: float | None) -> str:
     return BETTER if low > 0 else WORSE if high < 0 else UNCLEAR
 
 
-def sentence(group: str, verdict: str, measured: dict) -> str:
+def sentence(group: str, verdict: str, measured: dict, patients: int) -> str:
     """Return the verdict in words: `worse for first visits: −0.012 [−0.020, −0.004]`."""
     whom = _OF_GROUP.get(group) or f"for {title(group).replace(':', '')}"
     if measured["difference"] is None:
         return f"{NOT_MEASURED} {whom}: no visits"
     words = f"{verdict} {whom}: {signed(measured['difference'])}"
-    if measured["low"] is None:
-        return f"{words}, of one patient"
-    return f"{words} [{signed(measured['low'])}, {signed(measured['high'])}]"
+    if measured["low"] is not None:
+        words += f" [{signed(measured['low'])}, {signed(measured['high'])}]"
+    if patients >= MINIMUM_PATIENTS:
+        return words
+    return f"{words}, of {patients} {'patient' if patients == 1 else 'patients'}: too few to tell"
 
 
 def signed(value: float) -> str:

@@ -180,14 +180,17 @@ def test_a_group_without_visits_is_not_measured(make_visit, vocabulary):
         assert returning["sentence"] == "not measured for returning patients: no visits"
 
 
-def test_one_patient_gets_no_verdict(make_visit, vocabulary):
-    visits = [make_visit("1", ["A02B"])]
-    wrong = pair(visits, vocabulary, lambda visit: True)
-    report = compare(visits, wrong, pair(visits, vocabulary))
+@pytest.mark.parametrize("patients", [1, 9, 10])
+def test_fewer_than_ten_patients_get_no_verdict(make_visit, vocabulary, patients):
+    visits = [make_visit(str(number), ["A02B"]) for number in range(patients)]
+    wrong = pair(visits, vocabulary, lambda visit: True, sureness=9.0)
+    report = compare(visits, wrong, pair(visits, vocabulary, sureness=9.0))
     found = line(report, "teacher", "jaccard", "overall")
-    assert found["difference"] < 0
-    assert found["low"] is None and found["verdict"] == "no clear difference"
-    assert found["sentence"].endswith("of one patient")
+    assert found["difference"] == -1.0
+    assert (found["low"] is None) == (patients == 1)
+    assert found["verdict"] == ("worse" if patients == 10 else "no clear difference")
+    assert found["sentence"].endswith("too few to tell") == (patients < 10)
+    assert bool(report["worse_on"]) == (patients == 10)
 
 
 def test_there_is_nothing_to_compare_without_visits(vocabulary):
