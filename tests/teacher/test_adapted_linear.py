@@ -1,11 +1,17 @@
 """The short way through LoRA's layers trains what PEFT's own way trains."""
 
+import json
+
 import pytest
 import torch
 
 from engine.config import TeacherRecipe
+from engine.jobs import lessons, pipeline
+from engine.records.cohort import Cohort
+from engine.records.labels import label_matrix
 from engine.teacher import adapted_linear
 from engine.teacher import model as teacher_model
+from engine.teacher.trainer import LOG
 
 LABELS = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
 PROMPTS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
@@ -87,3 +93,19 @@ def test_layers_with_dropout_keep_their_own_way(tiny_base):
     with torch.no_grad():
         one, other = (network(input_ids=PROMPTS).logits for _ in range(2))
     assert (one != other).any()
+
+
+def test_a_teacher_trained_in_bf16_is_saved_as_it_answered(tiny_cohort, tiny_recipe, tmp_path):
+    cohort = Cohort.open(tiny_cohort)
+    changes = {"precision": "bf16", "learning_rate": 1e-2}
+    recipe = tiny_recipe.model_copy(
+        update={"teacher": tiny_recipe.teacher.model_copy(update=changes)}
+    )
+    pipeline.train_teacher(cohort, recipe, tmp_path, say=lambda text: None)
+    logged = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    best = max(line["eval_prauc"] for line in logged if "eval_prauc" in line)
+    visits = pipeline.validation_visits(cohort, recipe)
+    teacher = lessons.open_teacher(cohort, recipe, tmp_path)
+    logits, _ = teacher.predict([teacher.prompt(visit, cohort.title).text for visit in visits])
+    truth, _ = label_matrix(visits, cohort.vocabulary)
+    assert pipeline.score_logits(logits, truth)["prauc"] == pytest.approx(best, abs=0.01)
