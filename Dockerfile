@@ -28,4 +28,4 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD python -c "import urllib.request as u; u.urlopen('http://localhost:8501/_stcore/health', timeout=4)"
 
 # The sample is ingested at the first start, into the volume.
-CMD ["sh", "-c", "test -f data/sample/manifest.json || python -m engine ingest mimic-iv sample_data data/sample --force; exec python -m streamlit run app/main.py --server.port 8501 --server.address 0.0.0.0"]
+CMD ["sh", "-c", "test -f data/sample/manifest.json || python -m engine ingest mimic-iv sample_data data/sample --force; exec python -m app --port 8501 --address 0.0.0.0"]

@@ -1,4 +1,4 @@
-# make run     set up once, then start the app
+# make run     set up once, then start the app and a retraining worker beside it
 # make test    set up once, then run every test
 # make lint    style and format check
 # make bench   every benchmark, ingest at the size of MIMIC-IV included (a quarter hour, 4 GB of disk)
@@ -28,10 +28,8 @@ endif
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED) $(BASE) $(NEEDED)
-	@$(VENV)/python -c 'import socket; socket.create_server(("localhost", $(PORT))).close()' \
-		2>/dev/null || { echo "Port $(PORT) is taken; choose another: make run PORT=8600"; exit 2; }
 	@echo "Starting the workbench with cohort $(COHORT) at http://localhost:$(PORT) (Ctrl+C stops it)"
-	@WORKBENCH_COHORT="$(COHORT)" WORKBENCH_MODELS="$(MODELS)" $(VENV)/python -m streamlit run app/main.py --server.port $(PORT)
+	@WORKBENCH_COHORT="$(COHORT)" WORKBENCH_MODELS="$(MODELS)" exec $(VENV)/python -m app --port $(PORT)
 
 test: .venv/installed-dev $(BASE) $(SAMPLE)
 	@$(VENV)/python -m pytest

@@ -198,8 +198,8 @@ def dry_run(*settings: str) -> str:
 
 def test_make_run_takes_port_cohort_and_models():
     steps = dry_run("PORT=8600", "COHORT=data/hospital", "MODELS=runs/hospital/pair")
-    start = next(line for line in steps.splitlines() if "streamlit run" in line)
-    assert "--server.port 8600" in start
+    start = next(line for line in steps.splitlines() if "-m app" in line)
+    assert "--port 8600" in start
     assert 'WORKBENCH_COHORT="data/hospital"' in start
     assert 'WORKBENCH_MODELS="runs/hospital/pair"' in start
 

@@ -14,6 +14,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--drain", action="store_true", help="end when the queue is empty, as a batch job does"
     )
+    parser.add_argument(
+        "--beside", type=int, metavar="PID", help="end when that process ends, as the app's does"
+    )
     parser.set_defaults(run=run)
 
 
@@ -21,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     import signal
 
     from engine.installation import Installation
+    from engine.jobs import child
     from engine.jobs.devices import devices
     from engine.jobs.worker import Worker, default_name
 
@@ -29,6 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     worker = Worker(Installation.current(), name, device)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
+    if arguments.beside:
+        child.end_with(arguments.beside, by=signal.SIGTERM)
     print(f"worker {name}: waiting for retraining runs ({device})", flush=True)
     worker.work(arguments.drain)
     print(f"worker {name}: stopped", flush=True)

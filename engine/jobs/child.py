@@ -20,8 +20,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from engine.errors import WorkbenchError
-from engine.files import whole_folder, write_json
-from engine.jobs.retraining import COMPARISON, PAIR, RunFolder
+from engine.files import read_json, whole_folder, write_json
+from engine.installation import Installation
+from engine.jobs.retraining import COMPARISON, PAIR, RunFolder, is_local
+from engine.permissions import SYSTEM
 
 PARENT = "RETRAINING_PARENT"  # process id, in the environment: whom this process may not outlive
 DEVICE = "RETRAINING_DEVICE"
@@ -77,12 +79,12 @@ def _snapshot(run: RunFolder, report: Callable) -> None:
     from engine.jobs import run_record
     from engine.records.cohort import FILES, Cohort
 
-    request, fingerprint = run.request()
+    request, known = run.request()
     cohort = Cohort.open(request.cohort)
     with whole_folder(run.cohort) as building:
         for name in (*FILES, "manifest.json"):
             shutil.copy(cohort.folder / name, building / name)
-        if Cohort.open(building).fingerprint != fingerprint:
+        if Cohort.open(building).fingerprint != known["fingerprint"]:
             raise WorkbenchError(
                 f"{request.cohort}: has changed since the run was submitted; submit it again"
             )
@@ -123,19 +125,46 @@ def _evaluate(run: RunFolder, report: Callable) -> None:
     measured = evaluate(cohort, pair)
     measured["settings"]["command"] = f"retraining run {run.run_id}"
     keep_in_card(pair, "test split", measured)
-    write_json(run.path / COMPARISON, compare_pairs(cohort, pair, _champion(), _say))
+    try:
+        comparison = compare_pairs(cohort, pair, _champion(run), _say)
+    except WorkbenchError as error:  # a champion that is damaged must not stand in the way
+        _say(f"evaluate: not compared with the champion: {error}")
+    else:
+        write_json(run.path / COMPARISON, comparison)
 
 
-def _champion() -> Path:
-    from engine.registry import champion_folder
+def _champion(run: RunFolder) -> Path:
+    """Return the folder of the champion: of now, or for a worker elsewhere of the submission."""
+    from engine.registry.versions import Registry
 
-    return champion_folder()
+    installation = Installation.current()
+    registry = Registry(installation)
+    if is_local(installation):
+        return registry.champion_folder()
+    champion = run.request()[1]["champion"]
+    if champion is None:
+        raise WorkbenchError("there was none when the run was submitted")
+    return registry.folder(champion)
 
 
 def _register(run: RunFolder, report: Callable) -> dict:
-    from engine.registry import open_pair
+    """Make the pair a candidate; then the run's copies of the records are not needed any more."""
+    from engine.registry.versions import Registry
 
-    return {"version": open_pair(run.path / PAIR).manifest["version"]}
+    registered = run.path / "registered.json"
+    if not registered.exists():
+        installation = Installation.current()
+        registry, pair = Registry(installation), run.path / PAIR
+        facts = {"run_id": run.run_id, "requested_by": run.request()[0].requested_by}
+        if (run.path / COMPARISON).exists():
+            facts["comparison"] = read_json(run.path / COMPARISON, "resume the run")
+        if is_local(installation):
+            version = registry.register(SYSTEM, pair, facts)
+        else:
+            version = registry.deposit(pair, facts)
+        write_json(registered, {"version": version})
+    run.clear()
+    return read_json(registered, "resume the run")
 
 
 DO: dict[str, Callable] = {

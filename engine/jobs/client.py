@@ -28,7 +28,14 @@ from engine.jobs import presence, progress
 from engine.jobs.devices import Device, devices
 from engine.jobs.presence import LivingWorker
 from engine.jobs.progress import Progress
-from engine.jobs.retraining import DEVICE, STAGES, Request, RunFolder, new_run_folder
+from engine.jobs.retraining import (
+    DEVICE,
+    STAGES,
+    Request,
+    RunFolder,
+    is_local,
+    new_run_folder,
+)
 from engine.permissions import Actor
 
 if TYPE_CHECKING:
@@ -81,8 +88,9 @@ class Client:
         """
         permissions.require(actor, "retrain")
         request, fingerprint = _checked(replace(request, requested_by=actor.name))
+        facts = {"fingerprint": fingerprint, "champion": self._champion()}
         run = new_run_folder(self._installation.runs)
-        run.write_request(request, fingerprint)
+        run.write_request(request, facts)
         with store.transaction(self._installation.database) as database:
             row = {
                 "run_id": run.run_id,
@@ -105,6 +113,7 @@ class Client:
 
     def runs(self) -> list[Run]:
         """Return every run, the newest first."""
+        self._collect()
         with store.opened(self._installation.database) as database:
             rows = list(database["runs"].rows_where(order_by="number"))
         attempts = self._handed_over(rows)
@@ -167,6 +176,21 @@ class Client:
     def hand_over(self) -> None:
         """Tell the queue what it was not told because a process died just before."""
         self.runs()
+
+    def _collect(self) -> None:
+        """Register what workers on other machines have left in the shared folder."""
+        if not is_local(self._installation):
+            from engine.registry.versions import Registry
+
+            Registry(self._installation).collect()
+
+    def _champion(self) -> str | None:
+        from engine.registry.versions import Registry
+
+        try:
+            return Registry(self._installation).champion().version
+        except WorkbenchError:  # a damaged one must not stand in the way of its successor
+            return None
 
     def _change(self, actor: Actor, run: Run, action: str, change: dict) -> None:
         """Change a run's row, if it is still as it was read, and write the audit."""

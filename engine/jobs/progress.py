@@ -78,7 +78,10 @@ class Reporter:
             **known,
             "seconds": round(now - self._began, 1),
             "eta_seconds": _remaining(known, self._first, now),
-            "memory": {"rss": psutil.Process().memory_info().rss, "gpu": _gpu_memory()},
+            "memory": {
+                "rss": psutil.Process().memory_info().rss,
+                "gpu": None if known["step"] is None else _gpu_memory(),  # torch may be half loaded
+            },
         }
 
 

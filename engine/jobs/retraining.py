@@ -5,6 +5,7 @@
         cohort/           the cohort as it was when the run began
         run.json, teacher/, hidden_states/, pair/, checkpoints/ …   see `engine.jobs.pipeline`
         comparison.json   the finished pair beside the champion
+        registered.json   its version in the registry
         done/STAGE.json   written when a stage is finished, and never before
         progress.json, metrics.jsonl, log.txt
 
@@ -17,6 +18,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,9 +29,11 @@ from pathlib import Path
 from engine.config import Recipe
 from engine.errors import WorkbenchError
 from engine.files import read_json, write_json
+from engine.installation import Installation
 
 STAGES = ("snapshot", "teacher", "hidden states", "student", "evaluate", "register")
 PAIR = "pair"
+DONE = "done"
 COMPARISON = "comparison.json"
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -73,17 +77,17 @@ class RunFolder:
     def log(self) -> Path:
         return self.path / "log.txt"
 
-    def write_request(self, request: Request, fingerprint: str) -> None:
-        """Keep a request, and the sum of the cohort it was made for."""
-        write_json(self.path / "request.json", {**asdict(request), "fingerprint": fingerprint})
+    def write_request(self, request: Request, facts: dict) -> None:
+        """Keep a request and what stood when it was made: the cohort's fingerprint, champion."""
+        write_json(self.path / "request.json", {**asdict(request), **facts})
 
-    def request(self) -> tuple[Request, str]:
-        """Return the request and the cohort's fingerprint; WorkbenchError when it is damaged."""
+    def request(self) -> tuple[Request, dict]:
+        """Return the request and what stood when it was made; WorkbenchError when it is damaged."""
         content = read_json(self.path / "request.json", "submit the run again")
         try:
             return Request(
                 **{name: content[name] for name in ("cohort", "recipe", "requested_by", "device")}
-            ), content["fingerprint"]
+            ), {name: content[name] for name in ("fingerprint", "champion")}
         except (KeyError, TypeError):
             raise WorkbenchError(
                 f"{self.path / 'request.json'}: is not a request; submit the run again"
@@ -122,8 +126,19 @@ class RunFolder:
                 time.sleep(0.2)
             yield
 
+    def clear(self) -> None:
+        """Remove what a registered run needs no more, all that holds records among it."""
+        for entry in list(self.path.iterdir()):
+            if entry.is_dir() and entry.name != DONE:
+                shutil.rmtree(entry)
+
     def _marker(self, stage: str) -> Path:
-        return self.path / "done" / f"{stage.replace(' ', '_')}.json"
+        return self.path / DONE / f"{stage.replace(' ', '_')}.json"
+
+
+def is_local(installation: Installation) -> bool:
+    """Whether all workers are on the machine of the workbench's own database."""
+    return installation.jobs_url.startswith("sqlite:")
 
 
 def new_run_folder(runs: Path) -> RunFolder:

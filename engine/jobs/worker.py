@@ -210,7 +210,7 @@ class _Lines:
     def _read(self) -> None:
         written = 0
         for raw in self._process.stdout:
-            line = raw.decode("utf-8", "replace").rstrip()
+            line = raw.decode("utf-8", "replace").rstrip().rpartition("\r")[2]  # of a bar, its end
             if line.startswith("error: "):
                 self.reason = line.removeprefix("error: ")
             if written < LOG_LIMIT:

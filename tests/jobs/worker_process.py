@@ -25,7 +25,7 @@ def until(found: Callable[[], Result | None], patience: float = PATIENCE) -> Res
     deadline, pause = time.monotonic() + patience, threading.Event()
     while not (result := found()):
         assert time.monotonic() < deadline, "nothing came of it"
-        pause.wait(0.05)
+        pause.wait(0.2)
     return result
 
 
