@@ -65,4 +65,4 @@ def require(actor: Actor | None, action: str) -> None:
     roles = " or ".join(sorted(ACTIONS[action]))
     if actor is None:
         raise NotAllowed(f"{action}: nobody is signed in; sign in as {roles}.")
-    raise NotAllowed(f"{action}: not allowed for the role {actor.role}; it needs {roles}.")
+    raise NotAllowed(f"{action}: not allowed for the role {actor.role}; ask for the role {roles}.")
