@@ -25,11 +25,11 @@ def serve_plainly() -> None:
         wait([models.student, models.tokenizer, models.teacher])
         return open_cohort()
 
-    def answer_first(cohort, visit):
+    def answer_first(cohort, visit, *of):
         session.ask_teacher(cohort, visit)
         _, answer = st.session_state["teacher_question"]
         wait([answer])
-        return progress(cohort, visit)
+        return progress(cohort, visit, *of)
 
     session.cohort, session.progress = load_first, answer_first
 

@@ -18,6 +18,7 @@ PAGE_SIZE = 50
 ROW_HEIGHT = 33  # pixels
 SHORT = 12  # characters of a sum that are shown; the download has them all
 CHECKED_FOR = 60  # seconds that a check of the chain is remembered
+TELLS_LITTLE = ("cohort", "input", "output")
 COUNTED = {  # what is counted beside all rows, and what it is called
     "sign-in refused": "Sign-ins refused",
     "patient opened": "Patients opened",
@@ -83,22 +84,22 @@ def _ask(actor: Actor, audit: Audit) -> dict:
     """Draw the filters; return them as arguments of `Audit.rows`."""
     choices = audit.choices(actor)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        account = _choose("Account", choices["account"], "Everyone", 165)
-        action = _choose("Action", choices["action"], "Every action", 175)
+        account = _choose("Account", choices["account"], "Everyone", 185)
+        action = _choose("Action", choices["action"], "Every action", 200)
         days = st.date_input(
             "Days (UTC)",
             value=(),
             max_value=datetime.now(UTC).date(),
             format="YYYY-MM-DD",
             key="audit-days",
-            width=215,
+            width=240,
         )
         patient = st.text_input(
             "Patient",
             key="audit-patient",
             placeholder="Whole patient id",
             autocomplete="off",
-            width=150,
+            width=160,
         ).strip()
     return {
         "account": account,
@@ -194,8 +195,9 @@ def _draw_rows(entries: list[Entry]) -> None:
 
 
 def _details(stored: str) -> str:
-    """Return the JSON of a row in words; sums are cut."""
-    return " · ".join(f"{name}: {_brief(value)}" for name, value in json.loads(stored).items())
+    """Return the JSON of a row in words, what tells a reader little last; sums are cut."""
+    details = sorted(json.loads(stored).items(), key=lambda item: item[0] in TELLS_LITTLE)
+    return " · ".join(f"{name}: {_brief(value)}" for name, value in details)
 
 
 def _brief(value: object) -> str:

@@ -13,8 +13,8 @@ MAY = {  # of the demonstration accounts, which are named after their roles
     "auditor": "reads the audit, sees no patient",
 }
 ENDED = (
-    "You were signed out, as after 30 minutes without use or 12 hours at most. "
-    "Sign in to go on; nothing else was lost."
+    "You were signed out: a session ends after 30 minutes without use, and after 12 hours at "
+    "most. Sign in to go on; nothing that was saved is lost."
 )
 
 

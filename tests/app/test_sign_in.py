@@ -17,7 +17,7 @@ from tests.app.signing_in import MAIN, signed_in
 
 PAGES = {
     "clinician": {"patients.py", "recommend.py"},
-    "administrator": {"patients.py", "recommend.py", "quality.py", "audit.py"},
+    "administrator": {"patients.py", "recommend.py", "quality.py", "retrain.py", "audit.py"},
     "auditor": {"audit.py"},
 }
 NAME, PASSWORD = "sign_in_name", "sign_in_password"
@@ -96,7 +96,7 @@ def test_without_demonstration_accounts_none_are_offered():
     app = start()
     assert is_signing_in(app)
     assert "Demonstration" not in text(app)
-    assert "demo" not in text(app)
+    assert "auditor-demo" not in text(app)
     assert type_in(app, "a.lee", "a long enough password").title[0].value == "Patients"
 
 
@@ -202,7 +202,7 @@ def test_every_role_opens_its_pages_and_no_other(role):
         assert refused == (page not in PAGES[role]), page
         if refused:
             assert not app.dataframe and not app.title
-            assert "ask for the role" in text(app)
+            assert "for the role administrator" in text(app)
 
 
 @pytest.mark.parametrize("page", sorted(set().union(*PAGES.values())))
