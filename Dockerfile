@@ -1,5 +1,9 @@
 # The same app as `make run`, for a server:
 #   docker build -t medication-workbench .
+# Other machines reach a server, so it opens only when there is an account. The first one, whose
+# password is asked for:
+#   docker run --rm -it -v workbench-data:/workbench/data medication-workbench \
+#     python -m engine users add NAME --role administrator
 #   docker run -p 8501:8501 -v workbench-data:/workbench/data medication-workbench
 FROM python:3.11-slim
 

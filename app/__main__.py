@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from app import opening
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     os.chdir(PROJECT)
+    if opening.main([parsed.address]):  # others reach it, and there is no account but known ones
+        return 2
     worker = ["-m", "engine", "worker", "--beside", str(os.getpid())]
     subprocess.Popen([sys.executable, *worker], stdin=subprocess.DEVNULL)
     app = ["-m", "streamlit", "run", "app/main.py"]

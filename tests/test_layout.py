@@ -120,7 +120,7 @@ def test_the_dockerfile_is_sound():
     assert rest["USER"] != "root"
     assert "/_stcore/health" in rest["HEALTHCHECK"]
     assert words.count("VOLUME") == 1
-    assert "app/main.py" in rest["CMD"]
+    assert "python -m app " in rest["CMD"]
 
 
 def test_the_wheel_of_the_base_model_is_the_same_everywhere():

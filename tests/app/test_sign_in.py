@@ -8,12 +8,14 @@ import streamlit as st
 from argon2 import PasswordHasher
 from streamlit.testing.v1 import AppTest
 
+from app import __main__ as start_up
 from app import identity, opening
 from engine import accounts as engine_accounts
 from engine.audit import Audit
 from engine.permissions import SYSTEM
 from tests.app import signing_in
 from tests.app.signing_in import MAIN, signed_in
+from tests.browser.serving import free_port
 
 PAGES = {
     "clinician": {"patients.py", "recommend.py"},
@@ -244,6 +246,13 @@ def test_reachable_by_others_without_an_account_the_app_stays_closed(reachable, 
     said = capsys.readouterr().err
     assert said.startswith("error: ") and "engine users add" in said
     assert said.count("\n") == 1
+
+
+def test_started_where_others_reach_it_without_an_account_nothing_is_started(capsys, monkeypatch):
+    monkeypatch.setattr(start_up.subprocess, "Popen", None)
+    monkeypatch.setattr(start_up.os, "execv", None)
+    assert start_up.main(["--port", str(free_port()), "--address", "0.0.0.0"]) == 2
+    assert "engine users add" in capsys.readouterr().err
 
 
 def test_reachable_by_others_demonstration_accounts_close_it(installation, reachable, capsys):
