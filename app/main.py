@@ -24,6 +24,7 @@ class Entry(NamedTuple):
     title: str
     icon: str
     action: str
+    home_of: str = ""  # the role that arrives here; others arrive at the first page they may open
 
 
 PAGES = (
@@ -31,7 +32,7 @@ PAGES = (
     Entry("recommend.py", "Recommend", "prescriptions", "recommend"),
     Entry("quality.py", "Data", "fact_check", "see data quality"),
     Entry("retrain.py", "Retrain", "model_training", "retrain"),
-    Entry("audit.py", "Audit", "receipt_long", "read audit"),
+    Entry("audit.py", "Audit", "receipt_long", "read audit", home_of="auditor"),
 )
 
 
@@ -82,7 +83,8 @@ def _navigation(actor: Actor | None):
     Pages that they may not open are not in the menu; who types their address is told so.
     """
     may_open = [entry for entry in PAGES if permissions.allowed(actor, entry.action)]
-    home = (may_open or PAGES)[0]
+    own = [entry for entry in may_open if actor.role == entry.home_of]
+    home = (own or may_open or PAGES)[0]
     pages = [
         st.Page(
             f"views/{entry.file}",
