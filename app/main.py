@@ -78,7 +78,7 @@ def _draw() -> None:
 
 
 def _navigation(actor: Actor | None):
-    """Return the page that was asked for, and the first one that `actor` may open.
+    """Return the page that was asked for, and the one that `actor` arrives at.
 
     Pages that they may not open are not in the menu; who types their address is told so.
     """
