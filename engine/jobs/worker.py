@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from engine.errors import WorkbenchError
 from engine.installation import Installation
 from engine.jobs import child, presence
+from engine.jobs.client import Client
 from engine.jobs.queue import (
     APPLICATION,
     SERIALIZER,
@@ -33,10 +34,10 @@ from engine.jobs.queue import (
     queue_for,
     unreachable,
 )
-from engine.jobs.retraining import DEVICE, STAGES, RunFolder
+from engine.jobs.retraining import DEVICE, STAGES, RunFolder, is_local
 
 TRIES = 3  # of a stage whose process was killed
-RECOVERIES = 10  # of a run whose worker was killed
+RECOVERIES = 20  # of a run whose worker ended
 POLL = 1.0  # seconds between two looks at the queue, at a child, and for lost workers
 LOG_LIMIT = 2**20  # characters of a stage's output that are kept
 CHILD = ("-m", "engine.jobs.child")
@@ -70,6 +71,8 @@ class Worker:
         Raises WorkbenchError when a worker of this name lives, or the job database does not answer.
         """
         with presence.present(self._installation, self._name, self._device), self._launched():
+            if is_local(self._installation):
+                Client(self._installation).hand_over()
             while not self._stopping.wait(POLL):
                 self._take_over()
                 if drain and not self._has_work():
@@ -111,6 +114,7 @@ class Worker:
         except SQLAlchemyError as error:
             raise unreachable(url, error) from error
         finally:
+            self.stop()
             DBOS.destroy()
 
     def _workflow(self):
@@ -129,6 +133,7 @@ class Worker:
         for _ in range(TRIES):
             if run.done(stage) is not None:
                 return
+            print(f"worker {self._name}: run {run_id}, {stage}", flush=True)
             code, reason = self._have_done(run, stage, attempt)
             if code == 0 and run.done(stage) is not None:
                 return

@@ -26,6 +26,10 @@ def begun(installation) -> list[str]:
     ]
 
 
+def begun_times(installation) -> int:
+    return len(begun(installation)) if (installation.folder / "begun.txt").exists() else 0
+
+
 def child_of(installation, run_id: str) -> int:
     return int((installation.runs / run_id / "child.pid").read_text())
 
@@ -124,6 +128,21 @@ def test_a_child_that_is_killed_again_and_again_fails_the_run_with_the_reason(
     assert run.status == "failed"
     assert f"killed {worker.TRIES} times" in run.reason
     assert begun(installation).count("teacher") == worker.TRIES
+
+
+def test_a_run_that_ends_its_workers_again_and_again_fails_with_the_reason(
+    installation, client, tiny_request, stand_ins, order, monkeypatch
+):
+    monkeypatch.setattr(worker, "RECOVERIES", 1)
+    order("snapshot", "hold")
+    run_id = client.submit(SYSTEM, tiny_request)
+    for starts in (1, 2):
+        with working(installation):
+            until(lambda starts=starts: begun_times(installation) == starts)
+    with working(installation):
+        run = ended(client, run_id)
+    assert run.status == "failed"
+    assert "again and again" in run.reason
 
 
 def test_a_child_whose_worker_is_gone_before_it_starts_does_nothing(tmp_path):

@@ -37,7 +37,8 @@ def champion(installation) -> str:
 def seen(installation, champion, tiny_cohort, tiny_recipe) -> tuple[str, Progress]:
     """A run whose worker was killed while it taught; its id, and the progress shown just before."""
     client = Client(installation)
-    teacher = tiny_recipe.teacher.model_copy(update={"max_steps": 30, "evaluations": 15})
+    steps = {"max_steps": 30, "evaluations": 15, "patience": 15}
+    teacher = tiny_recipe.teacher.model_copy(update=steps)
     recipe = tiny_recipe.model_copy(update={"name": "second", "teacher": teacher})
     run_id = client.submit(SYSTEM, Request(str(tiny_cohort), recipe.model_dump(mode="json")))
     worker = WorkerProcess(installation, stand_in=False)
@@ -78,7 +79,7 @@ def test_a_killed_teacher_goes_on_from_its_checkpoint(installation, seen):
     assert (folder / "log.txt").read_text().count("teacher: started") == 2
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
     steps = [line["step"] for line in lines if line["stage"] == "teacher"]
-    assert steps == sorted(steps)
+    assert steps == sorted(steps)  # what was logged after the checkpoint came again, and once
     assert steps[-1] == 30
 
 
