@@ -18,6 +18,7 @@ COMMAND_GROUPS = (
     "study",
     "score",
     "recommend",
+    "safety",
     "users",
     "audit",
     "worker",

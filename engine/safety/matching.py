@@ -52,7 +52,8 @@ class Hit:
     def worst_first(self) -> tuple:
         """A key by which the rule that says most about a pair comes first."""
         severity = SEVERITIES.index(self.rule.severity)
-        return (TIERS.index(self.tier), -severity, -self.share, self.order)
+        unsure = self.certainty == "possible"
+        return (TIERS.index(self.tier), unsure, -severity, -self.share, self.order)
 
 
 def share_on_side(medication: Medication, side: Side) -> float:

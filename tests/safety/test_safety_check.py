@@ -248,6 +248,8 @@ def test_lists_are_compared_as_sets():
     )
     assert [counts[name].major for name in ("student", "teacher", "prescribed")] == [2, 1, 0]
     assert counts["student"].inline == 2 and counts["student"].interrupt == 0
+    both = check_set({"both": ["B01A", "M01A"]})["both"]
+    assert (both.major, both.possible, both.inline, both.folded) == (1, 0, 0, 1)
     assert "teacher: 0 contraindicated, 1 major and 0 moderate pairs" in compared(counts)
 
 
