@@ -11,12 +11,14 @@ from pathlib import Path
 import streamlit as st
 
 from app import patient_terms
-from app.models import Models
+from app.models import Following, Models, key_of
 from app.widgets import notice
 from engine.errors import WorkbenchError
+from engine.installation import Installation
 from engine.patient_index import PatientIndex
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
+from engine.registry import aliases
 
 PROJECT = Path(__file__).resolve().parent.parent
 logger = logging.getLogger("workbench.app")
@@ -33,18 +35,20 @@ def cohort_folder() -> Path:
 
 
 def pair_folder() -> Path:
-    """Return the folder of the model pair the app asks."""
-    from engine.registry.pair import champion_folder
+    """Return the folder of the model pair in use."""
+    return _pair_folder(str(data_folder()), named_pair())
 
-    named = os.environ.get("WORKBENCH_MODELS")
-    return Path(named) if named else champion_folder()
+
+def named_pair() -> str:
+    """Return the folder of a pair that was named by hand, in place of the champion; or nothing."""
+    return os.environ.get("WORKBENCH_MODELS") or ""
 
 
 def cohort() -> Cohort:
     """Return the open cohort; without one, say on the page how to make it and stop the page."""
     folder = cohort_folder()
     try:
-        return _open_cohort(str(folder), _stamp(folder))
+        return _open_cohort(str(folder), key_of(folder))
     except WorkbenchError as error:
         notice.missing_cohort(str(error))
         st.stop()
@@ -76,37 +80,53 @@ def warm_up() -> None:
 
 
 def models() -> Models:
-    """Return the models of the pair in use, loaded or still loading."""
-    folder = pair_folder()
-    return _start_models(str(folder), _stamp(folder))
+    """Return the models of the pair in use, loaded or still loading.
+
+    Another pair may be put in use at any moment: a page asks once, and hands what it got to the
+    functions below, so that all it shows is of one pair.
+    """
+    return _following(str(data_folder()), named_pair()).models()
 
 
-def recommender():
+def pick_up_note() -> str:
+    """Return what is to be said about how the app follows the champion; mostly nothing."""
+    if named_pair():
+        return (
+            "These models were named by hand (WORKBENCH_MODELS): "
+            "promoting another version does not change them."
+        )
+    problem = _following(str(data_folder()), named_pair()).problem
+    return problem and f"Another version was put in use, and this one goes on answering: {problem}"
+
+
+def recommender(of: Models | None = None):
     """Return the pair, its student loaded; None while it is loading, which takes seconds.
 
     Raises WorkbenchError when it is broken, until `load_again`.
     """
-    loading = models().student
+    loading = (of or models()).student
     return loading.result() if loading.done() else None
 
 
 def load_again() -> None:
     """Load the models anew the next time they are asked, as after someone mended them."""
-    _start_models.clear()
+    _following.clear()
 
 
-def prompt(cohort: Cohort, visit: Visit):
+def prompt(cohort: Cohort, visit: Visit, of: Models | None = None):
     """Return what the teacher reads of a visit, or None while its tokenizer is loading."""
-    if not models().tokenizer.done():
+    of = of or models()
+    if not of.tokenizer.done():
         return None
-    return _prompt(*_key(cohort, visit), cohort, visit, recommender())
+    return _prompt(*_key(cohort, visit, of), cohort, visit, recommender(of))
 
 
-def teacher_answer(cohort: Cohort, visit: Visit):
+def teacher_answer(cohort: Cohort, visit: Visit, of: Models | None = None):
     """Return the teacher's answer about a visit if it is there, else None; raises what failed."""
-    question = _question(cohort, visit)
+    of = of or models()
+    question = _question(cohort, visit, of)
     if question is None:
-        return models().known(cohort, visit)
+        return of.known(cohort, visit)
     return question.result() if question.done() else None
 
 
@@ -116,9 +136,10 @@ def ask_teacher(cohort: Cohort, visit: Visit) -> None:
     A session has one question: asking about another visit withdraws the one before. An answer
     that is already being worked out is finished, and remembered for whoever asks next.
     """
-    if _question(cohort, visit) is None:
+    of = models()
+    if _question(cohort, visit, of) is None:
         forget_question()
-        asked = _key(cohort, visit), models().ask_teacher(cohort, visit)
+        asked = _key(cohort, visit, of), of.ask_teacher(cohort, visit)
         st.session_state["teacher_question"] = asked
 
 
@@ -129,18 +150,22 @@ def forget_question() -> None:
         answer.cancel()
 
 
-def progress(cohort: Cohort, visit: Visit) -> tuple[bool, ...]:
-    """Return which models are loaded, and whether the teacher is through with a visit."""
-    question = _question(cohort, visit)
-    through = models().known(cohort, visit) if question is None else question.done()
-    loading = models().student, models().tokenizer, models().teacher
-    return *(part.done() for part in loading), bool(through)
+def progress(cohort: Cohort, visit: Visit, of: Models | None = None) -> tuple:
+    """Return which pair it is, which of its models are loaded, and whether the teacher is through.
+
+    All of it is true when there is nothing more to wait for.
+    """
+    of = of or models()
+    question = _question(cohort, visit, of)
+    through = of.known(cohort, visit) if question is None else question.done()
+    loading = of.student, of.tokenizer, of.teacher
+    return of.key, *(part.done() for part in loading), bool(through)
 
 
-def _question(cohort: Cohort, visit: Visit) -> Future | None:
-    """Return this session's question to the teacher if it is about this very visit."""
+def _question(cohort: Cohort, visit: Visit, of: Models) -> Future | None:
+    """Return this session's question to the teacher if it is about this visit, to these models."""
     asked, answer = st.session_state.get("teacher_question", (None, None))
-    return answer if asked == _key(cohort, visit) else None
+    return answer if asked == _key(cohort, visit, of) else None
 
 
 def open_patient(patient_id: str) -> None:
@@ -174,13 +199,19 @@ def _place(error: Exception) -> str:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the cohort …")
-def _open_cohort(folder: str, stamp: tuple) -> Cohort:
+def _open_cohort(folder: str, key: tuple) -> Cohort:
     return Cohort.open(folder)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _start_models(folder: str, stamp: tuple) -> Models:
-    return Models(Path(folder))
+def _following(data: str, named: str) -> Following:
+    return Following(lambda: _pair_folder(data, named)).watch()
+
+
+def _pair_folder(data: str, named: str) -> Path:
+    if named:
+        return Path(named)
+    return aliases.champion_folder(Installation(Path(data)), aliases.PRETRAINED)
 
 
 @st.cache_data(max_entries=500, show_spinner=False)
@@ -190,18 +221,8 @@ def _prompt(
     return _recommender.prompt(_cohort, _visit)
 
 
-def _key(cohort: Cohort, visit: Visit) -> tuple[tuple, str, str]:
-    folder = pair_folder()
-    return (str(folder), *_stamp(folder)), cohort.fingerprint, visit.visit_id
-
-
-def _stamp(folder: Path) -> tuple:
-    """Return what changes when a cohort or model folder is replaced by another one."""
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        return ()
-    facts = manifest.stat()
-    return facts.st_mtime_ns, facts.st_size, facts.st_ino
+def _key(cohort: Cohort, visit: Visit, of: Models) -> tuple[tuple, str, str]:
+    return of.key, cohort.fingerprint, visit.visit_id
 
 
 def _count(done: int, total: int) -> str:

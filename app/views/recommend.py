@@ -135,12 +135,13 @@ def _draw_other_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> Non
 # ---------------------------------------------------------------- the models
 
 
-def _draw_models(actor: Actor, cohort: Cohort, visit: Visit) -> tuple[bool, ...]:
+def _draw_models(actor: Actor, cohort: Cohort, visit: Visit) -> tuple:
     """Draw what the models have answered so far; return the progress that this is drawn from."""
     by, options = _ask_order()
     try:
-        seen = session.progress(cohort, visit)
-        recommender = session.recommender()
+        models = session.models()  # once: another pair may be put in use while the page is drawn
+        seen = session.progress(cohort, visit, models)
+        recommender = session.recommender(models)
     except WorkbenchError as error:
         notice.error(str(error), title="The models cannot be asked")
         st.button("Load the models again", on_click=session.load_again, icon=":material/replay:")
@@ -153,9 +154,9 @@ def _draw_models(actor: Actor, cohort: Cohort, visit: Visit) -> tuple[bool, ...]
     answers = [recommender.ask(cohort, visit, "student")]
     waiting = ""
     try:
-        teacher = session.teacher_answer(cohort, visit)
+        teacher = session.teacher_answer(cohort, visit, models)
         if teacher is None:
-            waiting = READING if session.models().teacher.done() else LOADING
+            waiting = READING if models.teacher.done() else LOADING
         else:
             answers.append(teacher)
     except WorkbenchError as error:
@@ -163,12 +164,14 @@ def _draw_models(actor: Actor, cohort: Cohort, visit: Visit) -> tuple[bool, ...]
     said = recommender.combine(visit, answers)
     trail.recommendation_shown(actor, cohort, visit, said)  # or it is not
     _draw_answer(cohort, visit, recommender, said, by, with_sets, waiting)
-    _draw_prompt(cohort, visit)
+    if note := session.pick_up_note():
+        st.caption(style.literal(note))
+    _draw_prompt(cohort, visit, models)
     return seen
 
 
 @st.fragment(run_every=LOOK_EVERY)
-def _look_for_more(cohort: Cohort, visit: Visit, seen: tuple[bool, ...]) -> None:
+def _look_for_more(cohort: Cohort, visit: Visit, seen: tuple) -> None:
     """Draw the page again as soon as there is more to draw than what was seen."""
     with session.faults_shown():
         if session.progress(cohort, visit) != seen:
@@ -210,10 +213,10 @@ def _has_sets(pair) -> bool:
     return any(pair.calibration[model].prediction_set for model in prediction_set.MODELS)
 
 
-def _draw_prompt(cohort: Cohort, visit: Visit) -> None:
+def _draw_prompt(cohort: Cohort, visit: Visit, models) -> None:
     st.subheader("What the teacher reads", anchor=False)
     try:
-        prompt = session.prompt(cohort, visit)
+        prompt = session.prompt(cohort, visit, models)
     except WorkbenchError as error:
         notice.error(str(error), title="The prompt cannot be shown")
         return

@@ -15,6 +15,7 @@ from engine.errors import WorkbenchError
 from engine.files import read_json, sha256
 from engine.installation import Installation
 
+PRETRAINED = Path("pretrained")
 CHAMPION, PREVIOUS = "champion", "previous"
 
 

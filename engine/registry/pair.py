@@ -27,8 +27,8 @@ from engine.files import sha256, whole_folder, write_json, write_text
 from engine.installation import Installation
 from engine.records.vocabulary import Vocabulary
 from engine.registry import aliases
+from engine.registry.aliases import PRETRAINED
 
-PRETRAINED = Path("pretrained")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # how one may be called
 MANIFEST = "manifest.json"
 ADAPTER = "adapter"

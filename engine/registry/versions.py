@@ -28,8 +28,8 @@ from engine.files import sha256
 from engine.installation import Installation
 from engine.permissions import SYSTEM, Actor
 from engine.registry import aliases, archive, deposits
-from engine.registry.aliases import CHAMPION, PREVIOUS
-from engine.registry.pair import MANIFEST, PRETRAINED, VERSION, Pair
+from engine.registry.aliases import CHAMPION, PRETRAINED, PREVIOUS
+from engine.registry.pair import MANIFEST, VERSION, Pair
 
 Status = Literal["champion", "previous", "candidate", "rejected", "retired", "damaged"]
 SHORTEST_REASON = 10  # characters

@@ -3,11 +3,12 @@
 from concurrent.futures import wait
 from pathlib import Path
 from threading import Event
+from threading import enumerate as enumerate_threads
 from types import SimpleNamespace
 
 import pytest
 
-from app.models import Models
+from app.models import Following, Models, key_of
 from engine.errors import WorkbenchError
 from engine.recommender import Recommender
 from tests.visits import make_visit
@@ -105,3 +106,155 @@ def test_a_pair_that_cannot_be_opened_fails_every_question(pair, monkeypatch):
     for future in (models.student, models.tokenizer, question):
         with pytest.raises(WorkbenchError, match="damaged"):
             future.result(timeout=60)
+
+
+# ---------------------------------------------------------------- following the champion
+
+
+class Champion:
+    """Stands for the registry: which pair is in use, and how each one loads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder
+        self.loads = []
+        self.may_load = {}
+        self.damaged = set()
+        self.asked = None
+        self.put_in_use("first")
+
+    def put_in_use(self, name: str) -> Path:
+        self.folder = self.root / name
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "manifest.json").write_text(name)
+        self.may_load.setdefault(name, Event())
+        return self.folder
+
+    def find(self) -> Path:
+        if self.asked is not None:
+            raise self.asked
+        return self.folder
+
+    def load(self, folder: Path) -> Pair:
+        self.loads.append(folder.name)
+        assert self.may_load[folder.name].wait(timeout=60)
+        if folder.name in self.damaged:
+            raise WorkbenchError(f"{folder}: damaged")
+        return Pair()
+
+
+@pytest.fixture
+def champion(tmp_path, monkeypatch):
+    champion = Champion(tmp_path)
+    monkeypatch.setattr(Recommender, "load", champion.load)
+    yield champion
+    for event in champion.may_load.values():
+        event.set()
+
+
+@pytest.fixture
+def following(champion):
+    following = Following(champion.find)
+    champion.may_load["first"].set()
+    wait([following.models().student], timeout=60)
+    return following
+
+
+def look_until_loaded(following: Following) -> None:
+    """Look, wait for a pair that is being loaded beside the old one, and look again."""
+    following.look()
+    if following._next is not None:
+        wait([following._next.student], timeout=60)
+        following.look()
+
+
+def test_the_old_pair_answers_until_the_student_of_the_new_one_is_loaded(following, champion):
+    first = following.models()
+    second = champion.put_in_use("second")
+    following.look()
+    following.look()
+    assert following.models() is first
+    champion.may_load["second"].set()
+    wait([following._next.student], timeout=60)
+    assert following.models() is first
+    following.look()
+    assert following.models().key == key_of(second)
+    assert following.models().student.done()
+    assert champion.loads == ["first", "second"]
+
+
+def test_a_pair_that_cannot_be_loaded_is_not_used_nor_loaded_again_and_again(following, champion):
+    first = following.models()
+    champion.damaged.add("second")
+    champion.put_in_use("second")
+    champion.may_load["second"].set()
+    for _ in range(3):
+        look_until_loaded(following)
+    assert following.models() is first
+    assert "second: damaged" in following.problem
+    assert champion.loads == ["first", "second"]
+
+    champion.folder = Path(first.key[0])  # rolled back
+    following.look()
+    assert following.problem == ""
+    assert following.models() is first
+
+
+def test_a_registry_that_cannot_be_read_leaves_the_pair_in_use(following, champion):
+    first = following.models()
+    champion.asked = WorkbenchError("workbench.sqlite: cannot be read")
+    following.look()
+    assert following.models() is first
+    assert "cannot be read" in following.problem
+    champion.asked = None
+    following.look()
+    assert following.problem == ""
+
+
+def test_of_two_changes_at_once_the_last_one_counts(following, champion):
+    champion.put_in_use("second")
+    following.look()
+    third = champion.put_in_use("third")
+    champion.may_load["third"].set()
+    look_until_loaded(following)
+    champion.may_load["second"].set()
+    following.look()
+    assert following.models().key == key_of(third)
+
+
+def test_a_pair_that_was_replaced_in_its_place_is_loaded_anew(following, champion):
+    first = following.models()
+    (champion.folder / "manifest.json").write_text("replaced by a longer one")
+    look_until_loaded(following)
+    assert following.models() is not first
+
+
+def test_without_any_pair_the_question_says_so(champion):
+    champion.asked = WorkbenchError("aliases.json: not found")
+    following = Following(champion.find)
+    following.look()
+    with pytest.raises(WorkbenchError, match="not found"):
+        following.models()
+
+
+def test_it_looks_by_itself_for_as_long_as_it_is_held(champion, monkeypatch):
+    changed = Event()
+    change = Following._change
+
+    def tell(following):
+        change(following)
+        changed.set()
+
+    monkeypatch.setattr(Following, "_change", tell)
+    monkeypatch.setattr("app.models.LOOK_EVERY", 0.01)
+    before = set(enumerate_threads())
+    for event in ("first", "second"):
+        champion.may_load.setdefault(event, Event()).set()
+    following = Following(champion.find).watch()
+    [thread] = [one for one in set(enumerate_threads()) - before if one.name == "champion"]
+    wait([following.models().student], timeout=60)
+    second = champion.put_in_use("second")
+    assert changed.wait(timeout=60)
+    assert following.models().key == key_of(second)
+    del following
+    thread.join(timeout=60)
+    assert not thread.is_alive()
