@@ -30,6 +30,8 @@ class Entry(NamedTuple):
 PAGES = (
     Entry("patients.py", "Patients", "groups", "find patients"),
     Entry("recommend.py", "Recommend", "prescriptions", "recommend"),
+    Entry("what_if.py", "What if", "alt_route", "recommend"),
+    Entry("performance.py", "Performance", "monitoring", "see performance"),
     Entry("quality.py", "Data", "fact_check", "see data quality"),
     Entry("retrain.py", "Retrain", "model_training", "retrain"),
     Entry("audit.py", "Audit", "receipt_long", "read audit", home_of="auditor"),

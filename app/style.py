@@ -118,6 +118,20 @@ _CSS = f"""<style>
 .wb-guarded td.better {{ background: #e2f1f0; color: #08565c; }}
 .wb-guarded td.worse {{ background: #fdf1e3; color: #8a4b0c; }}
 .wb-guarded td.unclear {{ color: {MUTED}; }}
+.wb-alert {{ border: 1px solid {LINE}; border-left: 4px solid {LINE}; border-radius: .4rem;
+  padding: .45rem .8rem; margin-bottom: .45rem; font-size: .9rem; line-height: 1.45; }}
+.wb-alert .title {{ font-weight: 650; font-size: .97rem; }}
+.wb-alert.warn {{ background: #fff7e8; border-color: #f1dcb3; border-left-color: #d99a2b; }}
+.wb-alert.warn .title {{ color: #6d4708; }}
+.wb-alert.stop {{ background: #fdf0ef; border-color: #efc9c5; border-left-color: #b3382c; }}
+.wb-alert.stop .title {{ color: #8c2a20; }}
+.wb-bars .row {{ display: grid; grid-template-columns: 3.2rem 6rem 1fr; gap: .7rem;
+  align-items: center; padding: .16rem 0; font-size: .92rem; }}
+.wb-bars .number {{ font-variant-numeric: tabular-nums; font-weight: 650; text-align: right; }}
+.wb-bars .track {{ height: .6rem; background: {SURFACE}; border-radius: .2rem; overflow: hidden; }}
+.wb-bars .track span {{ display: block; height: 100%; background: {PRIMARY}; }}
+.wb-bars .against .track span {{ background: {ORANGE}; }}
+.wb-bars .against .number {{ color: #8a4b0c; }}
 </style>"""
 
 

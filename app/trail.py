@@ -12,7 +12,7 @@ from engine.permissions import Actor
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
 
-OPENED, SHOWN = "audited_patient", "audited_answers"
+OPENED, SHOWN, WHAT_IF = "audited_patient", "audited_answers", "audited_what_ifs"
 
 
 def patient_opened(actor: Actor, cohort: Cohort, patient_id: str) -> None:
@@ -45,3 +45,24 @@ def recommendation_shown(actor: Actor, cohort: Cohort, visit: Visit, said) -> No
         },
     )
     st.session_state[SHOWN].add(shown)
+
+
+def what_if_shown(actor: Actor, cohort: Cohort, visit: Visit, said) -> None:
+    """Record what the models answered about a visit that is on no record, as sums."""
+    models = [name for name, latency in said.latency_ms.items() if latency is not None]
+    shown = "what-if", *models, evidence.input_hash(visit)
+    seen = st.session_state.setdefault(WHAT_IF, set())
+    if shown in seen:
+        return
+    identity.audit().write(
+        actor,
+        "recommendation shown",
+        {
+            "what_if": True,
+            "cohort": cohort.fingerprint,
+            "versions": {name: said.versions[name] for name in models},
+            "input": evidence.input_hash(visit),
+            "output": evidence.output_hash(said),
+        },
+    )
+    seen.add(shown)

@@ -8,7 +8,7 @@ What is asked here is a question, not a record: nothing is kept.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 from engine.errors import WorkbenchError
 from engine.records.schema import Visit
@@ -72,7 +72,7 @@ def new_patient(
     return Visit(
         patient_id=MADE_UP,
         visit_id=MADE_UP,
-        admit_time=datetime.now().replace(microsecond=0),
+        admit_time=datetime.combine(datetime.now().date(), time.min),  # the same all day
         discharge_time=None,
         age=age,
         sex=sex,

@@ -16,6 +16,7 @@ from app.widgets import (
     probability_chart,
     prompt_panel,
     recommendation_table,
+    second_look,
     skeleton,
     timeline,
     visit_record,
@@ -166,6 +167,7 @@ def _draw_models(actor: Actor, cohort: Cohort, visit: Visit) -> tuple:
     _draw_answer(cohort, visit, recommender, said, by, with_sets, waiting)
     if note := session.pick_up_note():
         st.caption(style.literal(note))
+    second_look.draw(actor, cohort, visit, recommender, said)
     _draw_prompt(cohort, visit, models)
     return seen
 

@@ -62,10 +62,10 @@ def draw_roll_back(registry: Registry, champion: str, previous: str) -> None:
     _draw_said()
     if not st.session_state.get(ROLLING_BACK):
         st.button(
-            "Roll back",
+            f"Roll back to {previous}",
             key="roll-back",
             icon=":material/undo:",
-            help=f"Put {previous} in use again, which was before.",
+            help="Put the version in use again that was before this one.",
             on_click=_ask_roll_back,
             args=(True,),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import streamlit as st
@@ -198,4 +199,5 @@ def _get(recipe: Recipe, path: str):
 
 
 def _key(recipe: Recipe, path: str) -> str:
-    return f"recipe-{recipe.name}-{path}"
+    content = sha256(recipe.model_dump_json().encode()).hexdigest()
+    return f"recipe-{content[:8]}-{path}"

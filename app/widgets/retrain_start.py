@@ -65,7 +65,6 @@ def draw(actor: Actor, client: Client, runs: list[Run], workers: list[LivingWork
             ["Make a cohort first: .venv/bin/python -m engine ingest mimic-iv INPUT_DIR COHORT"],
         )
         return
-    in_use = retraining.recipe_in_use()
     with st.grid(3, min_column_width=240):
         folder = st.selectbox(
             "Records",
@@ -78,7 +77,6 @@ def draw(actor: Actor, client: Client, runs: list[Run], workers: list[LivingWork
         name = st.selectbox(
             "Start from the recipe",
             list(recipes),
-            format_func=lambda name: name + (", as the one in use" if name == in_use else ""),
             key="retrain-recipe",
             help="A recipe fixes everything about a training. “quick” shows in minutes whether "
             "everything works; it is not meant to be good. The fields below change it for this "

@@ -93,7 +93,7 @@ def _in_short(run: Run) -> str:
     parts = [
         f"{patients:,} patients" if patients else "all patients",
         f"{teacher['epochs']:g} {'pass' if teacher['epochs'] == 1 else 'passes'}",
-        f"{layers} layers" if layers else "all layers",
+        f"{layers} {'layer' if layers == 1 else 'layers'}" if layers else "all layers",
         f"rank {teacher['lora_rank']}",
         device(run.request.device),
     ]

@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from engine.errors import WorkbenchError
 from engine.evaluation.baselines import CopyPrevious, LogisticRegressionBaseline, MostFrequent
+from engine.evaluation.bootstrap import interval
 from engine.evaluation.equity import Prediction, by_group, effect_of_leaving_out
 from engine.evaluation.faithfulness import faithfulness
+from engine.evaluation.metrics import jaccard
 from engine.evaluation.report import build_report
 from engine.files import read_json
 from engine.jobs.card import render_card
@@ -32,7 +36,8 @@ def evaluate(
 ) -> dict:
     """Return the report of `engine.evaluation.report` for a pair and the baselines.
 
-    Beside it `demographics` (see `engine.evaluation.equity`) and, where `thorough`, what
+    Beside it `demographics` (see `engine.evaluation.equity`), `agreement` (the share both models
+    propose of what either does) and, where `thorough`, what
     leaving out race, language, insurance and sex changes (`left_out`, model → rows) and whether
     the student's basis is faithful (`faithfulness`).
 
@@ -87,6 +92,7 @@ def evaluate(
     )
     pair_alone = {model: predictions[model] for model in ("teacher", "student")}
     report["demographics"] = by_group(visits, pair_alone, vocabulary, seed)
+    report["agreement"] = _agreement(visits, predictions["teacher"][1], predictions["student"][1])
     if thorough:
         report |= _thorough(recommender, cohort, visits, seed)
     report["settings"] |= {
@@ -97,6 +103,12 @@ def evaluate(
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     return report
+
+
+def _agreement(visits: list[Visit], teacher: np.ndarray, student: np.ndarray) -> dict:
+    """Return the share that both propose of what either proposes: {mean, low, high}."""
+    patients = np.array([visit.patient_id for visit in visits])
+    return interval(jaccard(teacher, student), patients)
 
 
 def _thorough(

@@ -1,0 +1,251 @@
+"""What if: change a visit, type in a patient, or read a FHIR bundle, and see what both models say.
+
+Nothing typed here is kept.
+"""
+
+import hashlib
+from dataclasses import replace
+
+import pandas as pd
+import streamlit as st
+
+from app import identity, session, style, trail
+from app.widgets import code_picker, notice, patient_header, safety_panel, skeleton
+from engine.errors import WorkbenchError
+from engine.evidence import input_hash
+from engine.permissions import Actor
+from engine.records.cohort import Cohort
+from engine.records.fhir import LARGEST, FhirRecord, read_bundle
+from engine.records.schema import Visit
+from engine.terminology import atc
+from engine.what_if import changes, edit, new_patient
+
+LOOK_EVERY = 0.25  # seconds between two looks for the teacher's answer
+STARTS = {"record": "The open patient", "form": "A new patient", "fhir": "A FHIR bundle"}
+SEX = {"F": "Woman", "M": "Man", None: "Not on record"}
+SHOWN_UNREAD = 200
+
+
+def show() -> None:
+    """Draw the page."""
+    actor = identity.guard("recommend")
+    cohort = session.cohort()
+    st.title("What if", anchor=False)
+    notice.decision_support()
+    base = _choose_base(actor, cohort)
+    if base is None:
+        return
+    try:
+        models = session.models()
+        recommender = session.recommender(models)
+    except WorkbenchError as error:
+        notice.error(str(error), title="The models cannot be asked")
+        return
+    if recommender is None:
+        skeleton.draw("The models are being loaded, once after the start …")
+        _look_for_more(cohort, base, session.progress(cohort, base, models))
+        return
+    edited = _edit(base, recommender.vocabulary)
+    if not edited.diagnoses:
+        st.info("Give at least one diagnosis: without any the models have nothing to read.")
+        return
+    mark = f"{safety_panel.MARK}{input_hash(edited)[:16]}"
+    edited = replace(edited, visit_id=f"{base.visit_id}{mark}")
+    seen = session.progress(cohort, edited, models)
+    said = _ask(cohort, edited, recommender, models)
+    trail.what_if_shown(actor, cohort, edited, said)
+    _draw_answer(cohort, base, edited, recommender, said, models)
+    safety_panel.draw(edited, said)
+    if not all(seen):
+        session.ask_teacher(cohort, edited)
+        _look_for_more(cohort, edited, seen)
+
+
+# ---------------------------------------------------------------- where it starts
+
+
+def _choose_base(actor: Actor, cohort: Cohort) -> Visit | None:
+    start = st.segmented_control(
+        "Start from", STARTS, format_func=STARTS.get, default="record", required=True, key="start"
+    )
+    if start == "form":
+        return _ask_for_patient()
+    if start == "fhir":
+        return _read_bundle()
+    patient_id = session.chosen_patient()
+    if patient_id is None:
+        notice.empty(
+            "No patient is open.",
+            ["Open one on the page Patients, type a new one in, or read a FHIR bundle."],
+        )
+        return None
+    trail.patient_opened(actor, cohort, patient_id)
+    visits = cohort.visits(patient_id)
+    chosen = st.session_state.get("visit_id")
+    visit = next((one for one in visits if one.visit_id == chosen), visits[-1])
+    st.caption(f"Patient {style.literal(patient_id)}, {patient_header.visit_label(visit)}")
+    return visit
+
+
+def _ask_for_patient() -> Visit | None:
+    with st.container(horizontal=True):
+        age = st.number_input("Age", 0, 120, value=65, key="new_age", width=120)
+        sex = st.selectbox("Sex", list(SEX), format_func=SEX.get, key="new_sex", width=180)
+    try:
+        return new_patient(int(age), sex)
+    except WorkbenchError as error:
+        notice.error(str(error))
+        return None
+
+
+def _read_bundle() -> Visit | None:
+    file = st.file_uploader(
+        "FHIR R4 bundle of one patient (JSON)",
+        type=["json"],
+        key="bundle",
+        max_upload_size=LARGEST // 1_000_000,
+        help="Patient, Encounter, Condition, Procedure, medications and allergies are read; "
+        "nothing is kept.",
+    )
+    if file is None:
+        return None
+    try:
+        record = _parsed(file.getvalue().decode("utf-8"))
+    except UnicodeDecodeError:
+        notice.error("the file is not UTF-8 text; give the bundle as JSON")
+        return None
+    except WorkbenchError as error:
+        notice.error(str(error), title="The bundle cannot be read")
+        return None
+    visit = record.visits[-1]
+    visit = replace(visit, visit_id=f"fhir-{input_hash(visit)[:16]}")  # ids of bundles may meet
+    st.caption(
+        f"{len(record.visits)} visits read; the latest has {len(visit.diagnoses)} diagnoses, "
+        f"{len(visit.procedures)} procedures and {len(visit.medications)} medication groups."
+    )
+    if record.unread:
+        with st.expander(f"Not read ({len(record.unread)})"):
+            for one in record.unread[:SHOWN_UNREAD]:
+                st.markdown(f"- {style.literal(one.what)}: {style.literal(one.why)}")
+    if record.allergies:
+        key = f"allergies-{visit.visit_id}"
+        st.session_state.setdefault(key, ", ".join(record.allergies))
+    return visit
+
+
+def _parsed(text: str) -> FhirRecord:
+    """Read a bundle once an upload, not once a run of the page."""
+    mark = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    known, record = st.session_state.get("read_bundle", (None, None))
+    if known != mark:
+        record = read_bundle(text)
+        st.session_state["read_bundle"] = mark, record
+    return record
+
+
+# ---------------------------------------------------------------- the edit
+
+
+def _edit(base: Visit, vocabulary) -> Visit:
+    mark = input_hash(base)[:12]
+    st.subheader("This visit", anchor=False)
+    with st.grid(2, min_column_width=420):
+        diagnoses = code_picker.diagnoses(
+            "Diagnoses", vocabulary.diagnoses, base.diagnoses, f"diagnoses-{mark}"
+        )
+        procedures = code_picker.procedures(
+            "Procedures", vocabulary.procedures, base.procedures, f"procedures-{mark}"
+        )
+        past = code_picker.medications(
+            "Medications before this visit", base.previous_medications, f"past-{mark}"
+        )
+    return edit(base, diagnoses, procedures, past)
+
+
+# ---------------------------------------------------------------- the answer
+
+
+def _ask(cohort: Cohort, visit: Visit, recommender, models):
+    answers = [recommender.ask(cohort, visit, "student")]
+    try:
+        teacher = session.teacher_answer(cohort, visit, models)
+    except WorkbenchError as error:
+        notice.error(str(error), title="The teacher cannot be asked")
+        teacher = None
+    return recommender.combine(visit, [*answers, teacher] if teacher else answers)
+
+
+def _draw_answer(cohort: Cohort, base: Visit, edited: Visit, recommender, said, models) -> None:
+    st.subheader("What changes", anchor=False)
+    before = {"student": recommender.student_probabilities([base])[0]} if base.diagnoses else {}
+    known = session.teacher_answer(cohort, base, models) if base.diagnoses else None
+    if known is not None:
+        before["teacher"] = recommender.pair.calibration["teacher"].probability(known.logits)
+    table = _table(recommender, said, edited, before, cohort, models)
+    waiting = said.latency_ms.get("teacher") is None
+    if waiting:
+        st.caption("The teacher is reading; its column follows.")
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(38 + 35 * len(table), 720),
+        placeholder="…" if waiting else "–",
+        alt="Probabilities after the edit, and how far they moved from the recorded visit",
+        column_config={
+            name: st.column_config.NumberColumn(
+                format="%+.2f" if name.endswith("change") else "%.2f", width=110
+            )
+            for name in table.columns[2:]
+        },
+    )
+    st.caption(
+        "Groups that a model proposes now or proposed before, the most changed first. Change: "
+        "after the edit minus the visit as it was."
+    )
+
+
+def _table(recommender, said, edited: Visit, before: dict, cohort: Cohort, models) -> pd.DataFrame:
+    groups = recommender.vocabulary.medications
+    after = {"student": recommender.student_probabilities([edited])[0]}
+    teacher = session.teacher_answer(cohort, edited, models)
+    if teacher is not None:
+        after["teacher"] = recommender.pair.calibration["teacher"].probability(teacher.logits)
+    shown: set[str] = {row.atc for row in said.rows}
+    moved: dict[str, dict[str, float | None]] = {}
+    for model, values in after.items():
+        now = dict(zip(groups, map(float, values), strict=True))
+        was = dict(zip(groups, map(float, before[model]), strict=True)) if model in before else {}
+        shown |= {group for group, value in was.items() if value >= said.thresholds[model]}
+        moved[model] = {change.group: change.moved if was else None for change in changes(was, now)}
+    order = sorted(
+        (group for group in shown if group in set(groups)),
+        key=lambda group: -abs(moved["student"].get(group) or 0.0),
+    )
+    column = {group: place for place, group in enumerate(groups)}
+    found = {
+        "Medication group": [atc.name(group) for group in order],
+        "Code": [group for group in order],
+    }
+    for model in ("student", "teacher"):
+        title = model.capitalize()
+        values = after.get(model)
+        found[title] = pd.Series(
+            [None if values is None else float(values[column[group]]) for group in order],
+            dtype="Float64",
+        )
+        found[f"{title}, change"] = pd.Series(
+            [moved.get(model, {}).get(group) for group in order], dtype="Float64"
+        )
+    return pd.DataFrame(found)
+
+
+@st.fragment(run_every=LOOK_EVERY)
+def _look_for_more(cohort: Cohort, visit: Visit, seen: tuple) -> None:
+    """Draw the page again as soon as the teacher has answered."""
+    with session.faults_shown():
+        if session.progress(cohort, visit) != seen:
+            st.rerun()
+
+
+if __name__ == "__main__":
+    show()

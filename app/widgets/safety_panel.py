@@ -1,0 +1,129 @@
+"""What the safety rules say of the proposed medications: the worst interrupts, the mild is folded.
+
+Only what is contraindicated for certain stops the reader until it is acknowledged; the rest of
+what matters stands in line, moderate alerts are folded, and what was not checked is said.
+"""
+
+import streamlit as st
+
+from app import style
+from app.widgets import agreement
+from engine.records.schema import Visit
+from engine.safety.check import check, check_set, compared
+from engine.safety.facts import PatientFacts
+from engine.safety.report import Alert, Report
+
+MOST_ALLERGIES = 20
+LONGEST_ALLERGY = 80  # characters
+MARK = "~"  # between a visit id and what tells edits of that visit apart
+SEVERITY_MARK = {"contraindicated": "⛔", "major": "▲", "moderate": "●"}
+SURE = {"certain": "", "likely": " · likely", "possible": " · depends on the drug chosen"}
+
+
+def draw(visit: Visit, said) -> tuple[Report, bool]:
+    """Draw the alerts of what the models propose for a visit.
+
+    Returns the report, and whether an alert that interrupts has yet to be acknowledged.
+    """
+    st.subheader("Safety", anchor=False)
+    proposed = _proposed(said)
+    report = check(
+        [group for groups in proposed.values() for group in groups],
+        PatientFacts.of(visit, _ask_allergies(visit)),
+        already_on=visit.previous_medications,
+        facts_before=PatientFacts.of(visit.history[-1]) if visit.history else None,
+    )
+    st.caption(f"Interacting pairs of each list: {_pairs(proposed, visit)}.")
+    pending = _draw_interrupting(report, visit)
+    for alert in report.in_tier("inline"):
+        st.html(_card(alert, "warn"))
+    _draw_folded(report)
+    if not report.alerts:
+        st.html(
+            '<div class="wb-card wb-small">No rule was met by what is proposed. That is no proof '
+            "of safety: what was not checked stands below.</div>"
+        )
+    with st.expander(f"Not checked ({len(report.not_checked)})"):
+        for line in report.not_checked:
+            st.markdown(f"- {style.literal(line)}")
+    return report, pending
+
+
+def allergies(visit: Visit) -> list[str] | None:
+    """Return what was typed about allergies for this visit; None when nobody was asked."""
+    typed = st.session_state.get(_allergy_key(visit), "")
+    entries = [entry.strip()[:LONGEST_ALLERGY] for entry in typed.split(",") if entry.strip()]
+    return entries[:MOST_ALLERGIES] or None
+
+
+def _ask_allergies(visit: Visit) -> list[str] | None:
+    st.text_input(
+        "Allergies, separated by commas",
+        key=_allergy_key(visit),
+        placeholder="such as penicillin, contrast medium – not kept",
+        help="Ingredients or classes, in words. Records hold allergies as diagnosis codes at "
+        "most, so what is typed here is checked beside them, and forgotten with the session.",
+        max_chars=LONGEST_ALLERGY * 5,
+    )
+    return allergies(visit)
+
+
+def _allergy_key(visit: Visit) -> str:
+    return f"allergies-{visit.visit_id.partition(MARK)[0]}"  # of an edited visit: its base
+
+
+def _proposed(said) -> dict[str, list[str]]:
+    return {
+        model: [
+            row.atc
+            for row in said.rows
+            if agreement.proposes(getattr(row, model), said.thresholds.get(model))
+        ]
+        for model in ("student", "teacher")
+        if said.latency_ms.get(model) is not None
+    }
+
+
+def _pairs(proposed: dict[str, list[str]], visit: Visit) -> str:
+    lists = dict(proposed)
+    if visit.medications:
+        lists["prescribed"] = list(visit.medications)
+    return style.literal(compared(check_set(lists)))
+
+
+def _draw_interrupting(report: Report, visit: Visit) -> bool:
+    stopping = report.in_tier("interrupt")
+    if not stopping:
+        return False
+    for alert in stopping:
+        st.html(_card(alert, "stop"))
+    rules = "-".join(sorted(alert.rule for alert in stopping))
+    return not st.checkbox(
+        "I have read what is contraindicated here", key=f"read-{visit.visit_id}-{rules}"
+    )
+
+
+def _draw_folded(report: Report) -> None:
+    folded = report.in_tier("folded")
+    if folded:
+        with st.expander(f"Of lesser weight, or only for some drugs of a group ({len(folded)})"):
+            for alert in folded:
+                st.html(_card(alert, ""))
+    if report.repeated:
+        with st.expander(f"Known from what the patient is already on ({len(report.repeated)})"):
+            for alert in report.repeated:
+                st.html(_card(alert, ""))
+
+
+def _card(alert: Alert, kind: str) -> str:
+    """Return one alert as HTML; `kind` is "stop", "warn" or ""."""
+    title = f"{alert.severity.capitalize()}: {alert.what}{SURE[alert.certainty]}"
+    also = f" Also: {'; '.join(alert.also)}." if alert.also else ""
+    return (
+        f'<div class="wb-alert {kind}" role="{"alert" if kind == "stop" else "note"}">'
+        f'<div class="title">{SEVERITY_MARK[alert.severity]} {style.text(title)}</div>'
+        f"<div>{style.text(alert.why)}{style.text(also)}</div>"
+        f"<div><b>What to do:</b> {style.text(alert.management)}</div>"
+        f'<div class="wb-muted">{style.text(alert.scope)} Source: {style.text(alert.source)}</div>'
+        "</div>"
+    )

@@ -1,0 +1,106 @@
+"""What if: an edited visit, a patient typed in or read from FHIR; nothing of it is kept."""
+
+import json
+
+import pytest
+import streamlit as st
+
+from app import session
+from engine import store
+from engine.installation import Installation
+from engine.records.cohort import Cohort
+from tests.app.signing_in import signed_in
+
+PAGE = "views/what_if.py"
+
+
+@pytest.fixture
+def app(tiny_cohort, tiny_pair, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_COHORT", str(tiny_cohort))
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tiny_pair))
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "data"))
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    started = signed_in("clinician").run()
+    session.models().student.result()
+    return started
+
+
+@pytest.fixture
+def visit(tiny_cohort):
+    return Cohort.open(tiny_cohort).samples("test")[0]
+
+
+def opened(app, visit):
+    app.session_state["patient_id"] = visit.patient_id
+    app.session_state["visit_id"] = visit.visit_id
+    return app.switch_page(PAGE).run()
+
+
+def student(app):
+    table = app.dataframe[0].value
+    return dict(zip(table["Code"], table["Student"], strict=True))
+
+
+def test_an_edit_moves_the_answer_and_the_change_is_told(app, visit):
+    app = opened(app, visit)
+    assert not app.exception and not app.error
+    unchanged = app.dataframe[0].value
+    assert (unchanged["Student, change"].abs() < 1e-9).all()
+    app.multiselect[0].set_value([visit.diagnoses[0]])
+    app.multiselect[2].set_value(["B01A"])
+    edited = app.run().dataframe[0].value
+    assert (edited["Student, change"].abs() > 0).any()
+
+
+def test_a_code_can_be_typed_and_an_unknown_one_is_named(app, visit):
+    app = opened(app, visit)
+    app.multiselect[0].set_value([*visit.diagnoses, "K35.80", "nonsense"])
+    app.run()
+    assert "nonsense" in app.warning[0].value
+    assert not app.error
+
+
+def test_a_patient_typed_in_needs_a_diagnosis(app):
+    app = app.switch_page(PAGE).run()
+    assert any("No patient is open" in one.proto.body for one in app.get("html"))
+    app.segmented_control[0].set_value("form")
+    app.run()
+    assert "at least one diagnosis" in app.info[0].value
+    app.multiselect[0].set_value(["I48.91"])
+    assert student(app.run())
+
+
+def test_a_fhir_bundle_is_read_and_what_was_not_is_listed(app):
+    app = app.switch_page(PAGE).run()
+    app.segmented_control[0].set_value("fhir")
+    app.run()
+    bundle = [
+        {"resourceType": "Patient", "id": "p", "gender": "male", "birthDate": "1950-01-01"},
+        {
+            "resourceType": "Condition",
+            "id": "c",
+            "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "I48.91"}]},
+        },
+        {"resourceType": "Observation", "id": "o"},
+        {"resourceType": "AllergyIntolerance", "id": "a", "code": {"text": "Penicillin"}},
+    ]
+    app.file_uploader[0].set_value(("bundle.json", json.dumps(bundle).encode(), "application/json"))
+    app.run()
+    assert not app.exception and not app.error
+    assert student(app)
+    assert any("Observation" in one.value for one in app.markdown)
+    assert app.text_input[0].value == "Penicillin"
+
+
+def test_nothing_typed_is_kept(app):
+    app = app.switch_page(PAGE).run()
+    app.segmented_control[0].set_value("form")
+    app.run()
+    app.multiselect[0].set_value(["I48.91"])
+    app.run()
+    with store.opened(Installation.current().database) as database:
+        assert list(database["decisions"].rows) == []
+        rows = [dict(row) for row in database["audit"].rows if "what_if" in row["details"]]
+    assert len(rows) >= 1
+    assert "I4891" not in json.dumps(rows)
