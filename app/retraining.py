@@ -53,23 +53,21 @@ def open_cohort(folder: Path) -> Cohort:
 
 
 def recipes() -> dict[str, Recipe]:
-    """Return the recipes to start from by name: the champion's own first, then those shipped.
+    """Return the recipes to start from by what they are called: the champion's, then the shipped.
 
     A recipe that cannot be read is left out: the command line names what is wrong with it.
     """
     found = {}
-    for path in [*_champions_recipe(), *sorted(RECIPES.glob("*.yaml"), key=_by_use)]:
+    champion = registry().champion().folder / "recipe.yaml"
+    for path in [champion, *sorted(RECIPES.glob("*.yaml"), key=_by_use)]:
         try:
             recipe = load_recipe(path)
         except WorkbenchError:
             continue
-        found.setdefault(recipe.name, recipe)
+        in_use = ", as the one in use" if path == champion else ""
+        if recipe not in found.values():
+            found[f"{recipe.name}{in_use}"] = recipe
     return found
-
-
-def recipe_in_use() -> str | None:
-    """Return the name of the champion's recipe."""
-    return next((load_recipe(path).name for path in _champions_recipe()), None)
 
 
 def base_models() -> list[str]:
@@ -82,13 +80,6 @@ def comparison(run_id: str) -> dict | None:
     """Return the comparison that a run ended with; None where there is none."""
     path = Installation.current().runs / run_id / COMPARISON
     return read_json(path, "resume the run, or start it again") if path.is_file() else None
-
-
-def _champions_recipe() -> list[Path]:
-    try:
-        return [session.pair_folder() / "recipe.yaml"]
-    except WorkbenchError:
-        return []
 
 
 def _by_use(path: Path) -> tuple[bool, str]:

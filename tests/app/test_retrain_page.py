@@ -275,7 +275,7 @@ def test_an_empty_page_says_what_is_in_use_and_how_to_start_a_worker(queue, open
     assert "-m engine worker" in text
     assert "Nothing has been trained here yet" in text
     assert "Start training" in labels(app)
-    assert "Roll back" not in labels(app)
+    assert not any(label.startswith("Roll back") for label in labels(app))
 
 
 def test_workers_are_shown_with_their_device_and_memory(queue, open_page):
@@ -333,14 +333,18 @@ def test_a_queue_that_does_not_answer_is_one_line(queue, open_page):
 # ---------------------------------------------------------------- to start
 
 
+def field(app, label):
+    return next(each for each in app.number_input if each.label == label)
+
+
 def choose_quick(app):
     return app.selectbox(key="retrain-recipe").set_value("quick").run()
 
 
 def test_start_queues_the_recipe_as_it_was_changed(installation, tiny_cohort, open_page):
     app = choose_quick(open_page())
-    app.number_input(key="recipe-quick-data.training_patients").set_value(40)
-    app.number_input(key="recipe-quick-teacher.epochs").set_value(0.5)
+    field(app, "Training patients").set_value(40)
+    field(app, "Teacher: passes over the records").set_value(0.5)
     app = press(app, "Start training")
     assert not app.exception and not app.error
     (run,) = Client(installation).runs()
@@ -357,7 +361,7 @@ def test_start_queues_the_recipe_as_it_was_changed(installation, tiny_cohort, op
 
 def test_a_field_that_cannot_be_is_named_and_nothing_is_queued(queue, open_page):
     app = choose_quick(open_page())
-    app.number_input(key="recipe-quick-teacher.learning_rate").set_value(0.0)
+    field(app, "Teacher: learning rate").set_value(0.0)
     app = press(app, "Start training")
     assert "learning rate" in app.error[0].value
     assert not queue.done
@@ -366,7 +370,7 @@ def test_a_field_that_cannot_be_is_named_and_nothing_is_queued(queue, open_page)
 def test_a_base_model_the_server_does_not_have_is_refused(queue, open_page, monkeypatch):
     monkeypatch.setattr(retraining, "base_models", lambda: ["default", "somebody/model"])
     app = choose_quick(open_page())
-    app.selectbox(key="recipe-quick-teacher.base_model").set_value("somebody/model")
+    next(box for box in app.selectbox if box.label == "Base model").set_value("somebody/model")
     app = press(app, "Start training")
     assert "Base model" in app.error[0].value
     assert not queue.done
@@ -383,9 +387,22 @@ def test_pressing_start_twice_makes_one_run(queue, tiny_cohort, open_page):
 
 def test_another_recipe_fills_in_its_own_values(queue, open_page):
     app = choose_quick(open_page())
-    assert app.number_input(key="recipe-quick-data.training_patients").value == 300
+    assert field(app, "Training patients").value == 300
     app = app.selectbox(key="retrain-recipe").set_value("full").run()
-    assert app.number_input(key="recipe-full-data.training_patients").value is None
+    assert field(app, "Training patients").value is None
+
+
+def test_the_champions_recipe_is_offered_first_beside_the_shipped_one_of_its_name(
+    installation, registry
+):
+    found = retraining.recipes()
+    assert list(found)[0] == "tiny, as the one in use"
+    assert {"quick", "full"} <= set(found)
+    folder = registry.champion().folder
+    changed = (folder / "recipe.yaml").read_text().replace("name: tiny", "name: quick")
+    (folder / "recipe.yaml").write_text(changed)
+    found = retraining.recipes()
+    assert found["quick, as the one in use"] != found["quick"]
 
 
 def test_the_page_offers_what_it_knows_of_the_time_it_takes(queue, open_page):
@@ -570,11 +587,11 @@ def test_a_rejected_candidate_keeps_its_reason_and_can_be_taken_back_with_one(
 def test_roll_back_puts_the_version_before_in_use_again(queue, registry, candidate, open_page):
     candidate()
     registry.promote(SYSTEM, CANDIDATE, CHAMPION)
-    app = press(open_page(), "Roll back")
+    app = press(open_page(), f"Roll back to {CHAMPION}")
     assert registry.champion().version == CANDIDATE  # asked back first
     app = press(app, "Leave it")
     assert registry.champion().version == CANDIDATE
-    app = press(app, "Roll back")
+    app = press(app, f"Roll back to {CHAMPION}")
     app.text_area(key=decision.REASON).set_value("alarms on the wards")
     app = press(app, "Roll back")
     assert registry.champion().version == CHAMPION
