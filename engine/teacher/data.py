@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.utils.data import Dataset
@@ -13,6 +14,7 @@ from engine.records.labels import label_matrix
 from engine.records.schema import Visit
 from engine.records.vocabulary import Vocabulary
 
+ENTRIES, ENTRY_LENGTH = 2**14, 120  # remembered by the counter, and their longest in characters
 PAD_TO = 8  # padded lengths are multiples of this, which matrix units like
 
 
@@ -30,9 +32,18 @@ class Examples(Dataset):
         return {"input_ids": list(self.input_ids[index]), "labels": self.labels[index]}
 
 
+@lru_cache(maxsize=4)
 def token_counter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], int]:
-    """Return the function the prompt budget is counted with."""
-    return lambda text: len(tokenizer(text)["input_ids"])
+    """Return the function the prompt budget is counted with.
+
+    The entries of a prompt's lists come back in other prompts; each is counted once.
+    """
+
+    def count(text: str) -> int:
+        return len(tokenizer(text)["input_ids"])
+
+    count_entry = lru_cache(maxsize=ENTRIES)(count)
+    return lambda text: count_entry(text) if len(text) <= ENTRY_LENGTH else count(text)
 
 
 def prompt_of(
