@@ -70,10 +70,8 @@ def _sign_in() -> None:
 
 def _draw_issuer() -> None:
     if identity.REFUSED in st.session_state:
-        _say(
-            f"{st.session_state[identity.REFUSED]}. Ask the person who runs this workbench.",
-            "error",
-        )
+        said = st.session_state[identity.REFUSED].rstrip(".")
+        _say(f"{said}. Ask the person who runs this workbench.", "error")
         st.button("Use another account", width="stretch", on_click=st.logout)
         return
     st.button(
