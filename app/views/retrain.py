@@ -253,15 +253,16 @@ def _draw_progress(client: Client, run: Run) -> None:
                 theme=None,
                 alt=f"{name} over the steps of this run",
             )
-        with st.container(gap="xsmall"):
-            st.html('<div class="wb-muted wb-small">Log, the newest line first</div>')
-            lines = run_progress.log(progress.log_tail)
-            st.code(
-                lines or "Nothing has been logged yet.",
-                language=None,
-                height=LOG_HEIGHT,
-                wrap_lines=True,
-            )
+        _draw_log(run_progress.log(progress.log_tail))
+
+
+def _draw_log(lines: str) -> None:
+    if not lines:
+        st.html('<div class="wb-muted wb-small">Nothing has been logged yet.</div>')
+        return
+    with st.container(gap="xsmall"):
+        st.html('<div class="wb-muted wb-small">Log, the newest line first</div>')
+        st.code(lines, language=None, height=LOG_HEIGHT, wrap_lines=True)
 
 
 def _memory_there_is(client: Client, run: Run) -> dict[str, int | None]:

@@ -21,7 +21,7 @@ def draw_workers(workers: list[LivingWorker], devices: list[Device], runs: list[
     """Draw who trains, on what, and with how much memory; or how to start a worker."""
     with st.container(border=True, height="stretch"):
         if not workers:
-            st.html('<div class="wb-muted wb-small">Worker</div><b>No worker is running</b>')
+            st.html('<div class="wb-muted wb-small">Worker</div>')
             draw_no_worker()
             st.html(f'<div class="wb-muted wb-small">{_free(devices)}</div>')
             return
@@ -49,8 +49,9 @@ def _state(at_work: bool) -> str:
 def draw_no_worker() -> None:
     """Say how to start a worker."""
     st.html(
-        '<div class="wb-muted wb-small">Trainings wait until one is there. <code>make run</code> '
-        "starts one beside the app; by itself, on the server, it is started by</div>"
+        '<b>No worker is running.</b> <span class="wb-muted">Trainings wait until one is there. '
+        "<code>make run</code> starts one beside the app; on a server of its own it is started by"
+        "</span>"
     )
     st.code(HOW_TO_START_A_WORKER, language="bash")
 

@@ -1,5 +1,7 @@
 """The registered versions: the one in use, and all there are."""
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
@@ -23,7 +25,8 @@ def draw_in_use(registry: Registry, versions: list[Version]) -> None:
             f'<div class="wb-muted wb-small">trained {run_progress.moment(champion.created)}'
             f"{shipped}</div>"
         )
-        if pinned := retraining.pinned():
+        pinned = retraining.pinned()
+        if pinned is not None and Path(pinned).resolve() != champion.folder.resolve():
             st.html(
                 f'<div class="wb-small">{style.badge("not here", "warn")} This app was told to '
                 f"open {style.text(pinned)} (WORKBENCH_MODELS), whatever is promoted.</div>"
@@ -49,7 +52,7 @@ def draw_all(versions: list[Version]) -> None:
                 "Version": st.column_config.TextColumn(width=230),
                 "Status": st.column_config.TextColumn(width=120),
                 "Trained": st.column_config.TextColumn(width=160),
-                "Registered by": st.column_config.TextColumn(width=110),
+                "By": st.column_config.TextColumn(width=165),
                 "Reason": st.column_config.TextColumn(width=420),
             },
         )
@@ -62,10 +65,7 @@ def frame(versions: list[Version]) -> pd.DataFrame:
             "Version": [version.version for version in versions],
             "Status": [STATUS_IN_WORDS.get(v.status, v.status) for v in versions],
             "Trained": [run_progress.moment(version.created) for version in versions],
-            "Registered by": [
-                "came with the workbench" if version.shipped else version.registered_by or ""
-                for version in versions
-            ],
+            "By": [_made_by(version) for version in versions],
             "Reason": [version.reason or "" for version in versions],
         }
     )
@@ -78,6 +78,13 @@ def header(version: Version) -> str:
         f'<div class="wb-header"><h1>{style.text(version.version)}</h1>{style.badge(status)}'
         f'<span class="wb-muted">trained {run_progress.moment(version.created)}</span></div>'
     )
+
+
+def _made_by(version: Version) -> str:
+    """Return who asked for its training, or where it came from."""
+    if version.shipped:
+        return "came with the workbench"
+    return version.run.get("requested_by") or version.registered_by or ""
 
 
 def _open_clicked() -> None:

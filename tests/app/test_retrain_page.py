@@ -68,7 +68,9 @@ def candidate(registry, tiny_pair, tmp_path):
     def make(*worse_on):
         pair = copy_pair(tiny_pair, tmp_path / "new" / "pair", CANDIDATE, temperature=1.7)
         found = a_comparison() | {"worse_on": list(worse_on)}
-        return registry.register(SYSTEM, pair, {"run_id": RUN_ID, "comparison": found})
+        return registry.register(
+            SYSTEM, pair, {"run_id": RUN_ID, "requested_by": "bert", "comparison": found}
+        )
 
     return make
 
@@ -276,6 +278,14 @@ def test_an_empty_page_says_what_is_in_use_and_how_to_start_a_worker(queue, open
     assert "Nothing has been trained here yet" in text
     assert "Start training" in labels(app)
     assert not any(label.startswith("Roll back") for label in labels(app))
+
+
+def test_an_app_that_was_told_to_open_another_pair_says_so(
+    queue, open_page, tiny_pair, monkeypatch
+):
+    assert "WORKBENCH_MODELS" not in page_text(open_page())  # it names the champion
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tiny_pair))
+    assert "WORKBENCH_MODELS" in page_text(open_page())
 
 
 def test_workers_are_shown_with_their_device_and_memory(queue, open_page):
@@ -606,6 +616,14 @@ def test_a_damaged_candidate_cannot_be_promoted(finished, registry, open_page):
         app = press(app, f"Put {CANDIDATE} in use")
     assert registry.champion().version == CHAMPION
     assert any("student" in error.value for error in app.error)
+
+
+def test_all_versions_are_listed_with_who_had_them_trained(queue, candidate, open_page):
+    candidate()
+    table = next(t.value for t in open_page().dataframe if "Version" in t.value.columns)
+    assert table["Version"].tolist() == [CHAMPION, CANDIDATE]
+    assert table["Status"].tolist() == ["in use", "to decide"]
+    assert table["By"].tolist() == ["came with the workbench", "bert"]
 
 
 def test_an_imported_version_is_opened_from_the_list(queue, candidate, open_page):
