@@ -63,6 +63,7 @@ _CSS = f"""<style>
 .wb-cards {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr));
   gap: .8rem; }}
 .wb-cards.narrow {{ grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }}
+.wb-cards.five {{ grid-template-columns: repeat(auto-fit, minmax(205px, 1fr)); }}
 .wb-card {{ border: 1px solid {LINE}; border-radius: .4rem; padding: .6rem .85rem; }}
 .wb-card .title {{ font-weight: 600; }}
 .wb-card .big {{ font-size: 1.45rem; font-weight: 650; font-variant-numeric: tabular-nums; }}

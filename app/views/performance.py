@@ -21,6 +21,8 @@ from engine.terminology import atc
 MODELS = {"teacher": "Teacher", "student": "Student", "student_undistilled": "Not distilled"}
 GROUPS = {"overall": "Overall", "first_visit": "First visits", "returning": "Returning patients"}
 METRICS_SHOWN = {"prauc": "PRAUC", "jaccard": "Jaccard", "f1": "F1", "medications": "Medications"}
+LEADING = ("prauc", "jaccard")  # not folded
+ANSWERING = {"teacher": "Teacher", "student": "Student"}  # the models whose answers are read
 WORDS = (
     "PRAUC: how well the groups that were given are ranked before the others, 0 to 1. Jaccard: of "
     "what is recommended or given, the share that is both. Brackets: 95 % intervals over patients."
@@ -89,9 +91,12 @@ def _draw_measured(evaluations: dict) -> None:
     if report is None:
         return
     st.caption(WORDS)
-    for metric, title in METRICS_SHOWN.items():
-        st.markdown(f"**{title}**")
-        st.dataframe(_metric_table(report, metric), hide_index=True, alt=f"{title} by model")
+    for metric in LEADING:
+        _draw_metric(report, metric)
+    with st.expander("F1 and the number of medications"):
+        for metric in METRICS_SHOWN:
+            if metric not in LEADING:
+                _draw_metric(report, metric)
     rates = [
         f"{MODELS.get(model, model)} {found['overall']['interaction_rate']['mean']:.4f}"
         for model, found in report["models"].items()
@@ -106,9 +111,9 @@ def _draw_measured(evaluations: dict) -> None:
             f"proposes ({agreement['low']:.2f}–{agreement['high']:.2f})."
         )
     st.markdown("**Calibration: does what a model says come true?**")
-    bins = {model: bins for model, bins in report["reliability"].items() if model in MODELS}
+    bins = {model: bins for model, bins in report["reliability"].items() if model in ANSWERING}
     st.plotly_chart(
-        reliability.diagram(bins, MODELS),
+        reliability.diagram(bins, ANSWERING),
         key="reliability",
         theme=None,
         config=style.CHART_CONFIG,
@@ -121,6 +126,13 @@ def _draw_measured(evaluations: dict) -> None:
             f"{report['counts']['overall']['patients']} patients; {settings['date']}; "
             f"{settings['hardware']}; {settings['command']}"
         )
+    )
+
+
+def _draw_metric(report: dict, metric: str) -> None:
+    st.markdown(f"**{METRICS_SHOWN[metric]}**")
+    st.dataframe(
+        _metric_table(report, metric), hide_index=True, alt=f"{METRICS_SHOWN[metric]} by model"
     )
 
 

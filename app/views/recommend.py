@@ -10,6 +10,7 @@ from app import identity, session, style, trail
 from app.widgets import (
     agreement,
     answer_summary,
+    decision_panel,
     notice,
     patient_header,
     prediction_set,
@@ -45,7 +46,7 @@ def show() -> None:
     visits = cohort.visits(patient_id)
     trail.patient_opened(actor, cohort, patient_id)  # or the patient is not shown
     visit = _choose_visit(visits)
-    _draw_visits(cohort, visits, visit)
+    _draw_visits(cohort, visits, visit, decision_panel.saved_by_visit(actor, cohort, patient_id))
     seen = _draw_models(actor, cohort, visit)
     _draw_other_visits(cohort, visits, visit)
     if not all(seen):
@@ -72,17 +73,19 @@ def _choose_visit(visits: list[Visit]) -> Visit:
     return next((visit for visit in visits if visit.visit_id == chosen), visits[-1])
 
 
-def _draw_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> None:
+def _draw_visits(
+    cohort: Cohort, visits: list[Visit], visit: Visit, decided: dict[str, str]
+) -> None:
     patient_header.draw(visit, visits, cohort.split_of(visit.patient_id))
     notice.decision_support()
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
     ):
         st.subheader("Visits", anchor=False, width="content")
-        st.html(timeline.legend(), width="stretch")
+        st.html(timeline.legend(bool(decided)), width="stretch")
         _draw_visit_chooser(visits, visit)
     st.plotly_chart(
-        timeline.figure(visits, visit.visit_id, cohort.title, atc.name),
+        timeline.figure(visits, visit.visit_id, cohort.title, atc.name, decided),
         key="timeline",
         config=style.CHART_CONFIG,
         theme=None,

@@ -20,6 +20,10 @@ from engine.records.schema import Visit
 from engine.terminology import atc
 from engine.what_if import changes, edit, new_patient
 
+CHANGE = ", change"  # ends the title of a column of changes
+PROPOSED = "Since the edit"
+NOTICEABLE = 0.05  # of probability
+FALLS = "#8a4b0c"
 LOOK_EVERY = 0.25  # seconds between two looks for the teacher's answer
 STARTS = {"record": "The open patient", "form": "A new patient", "fhir": "A FHIR bundle"}
 SEX = {"F": "Woman", "M": "Man", None: "Not on record"}
@@ -185,23 +189,37 @@ def _draw_answer(cohort: Cohort, base: Visit, edited: Visit, recommender, said, 
     waiting = said.latency_ms.get("teacher") is None
     if waiting:
         st.caption("The teacher is reading; its column follows.")
+    changed = [name for name in table if name.endswith(CHANGE)]
     st.dataframe(
-        table,
+        table.style.map(_shade, subset=changed),
         hide_index=True,
-        height=min(38 + 35 * len(table), 720),
+        height="content",
         placeholder="…" if waiting else "–",
         alt="Probabilities after the edit, and how far they moved from the recorded visit",
-        column_config={
-            name: st.column_config.NumberColumn(
-                format="%+.2f" if name.endswith("change") else "%.2f", width=110
-            )
-            for name in table.columns[2:]
-        },
+        column_config=_columns(changed),
     )
     st.caption(
         "Groups that a model proposes now or proposed before, the most changed first. Change: "
-        "after the edit minus the visit as it was."
+        "after the edit minus the visit as it was; bold from 0.05 on."
     )
+
+
+def _columns(changed: list[str]) -> dict:
+    column = st.column_config
+    return {
+        "Medication group": column.TextColumn(width=330),
+        "Code": column.TextColumn(width=60),
+        **{name: column.NumberColumn(format="%.2f", width=80) for name in ("Student", "Teacher")},
+        **{name: column.NumberColumn(format="%+.2f", width=115) for name in changed},
+        PROPOSED: column.TextColumn(width=190, help="Who proposes the group only since the edit"),
+    }
+
+
+def _shade(change: float | None) -> str:
+    """Return how a change looks; its sign says the same without the colour."""
+    if pd.isna(change) or abs(change) < NOTICEABLE:
+        return f"color: {style.MUTED}"
+    return f"color: {style.PRIMARY if change > 0 else FALLS}; font-weight: 700"
 
 
 def _table(recommender, said, edited: Visit, before: dict, cohort: Cohort, models) -> pd.DataFrame:
@@ -217,11 +235,14 @@ def _table(recommender, said, edited: Visit, before: dict, cohort: Cohort, model
         was = dict(zip(groups, map(float, before[model]), strict=True)) if model in before else {}
         shown |= {group for group, value in was.items() if value >= said.thresholds[model]}
         moved[model] = {change.group: change.moved if was else None for change in changes(was, now)}
+    column = {group: place for place, group in enumerate(groups)}
     order = sorted(
         (group for group in shown if group in set(groups)),
-        key=lambda group: -abs(moved["student"].get(group) or 0.0),
+        key=lambda group: (
+            -round(abs(moved["student"].get(group) or 0.0), 2),
+            -float(after["student"][column[group]]),
+        ),
     )
-    column = {group: place for place, group in enumerate(groups)}
     found = {
         "Medication group": [atc.name(group) for group in order],
         "Code": [group for group in order],
@@ -233,10 +254,25 @@ def _table(recommender, said, edited: Visit, before: dict, cohort: Cohort, model
             [None if values is None else float(values[column[group]]) for group in order],
             dtype="Float64",
         )
-        found[f"{title}, change"] = pd.Series(
+        found[f"{title}{CHANGE}"] = pd.Series(
             [moved.get(model, {}).get(group) for group in order], dtype="Float64"
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(found).assign(
+        **{PROPOSED: [_crossed(group, moved, after, column, said.thresholds) for group in order]}
+    )
+
+
+def _crossed(group: str, moved: dict, after: dict, column: dict, thresholds: dict) -> str:
+    """Return "new: student; gone: teacher" for the models whose threshold the edit crossed."""
+    crossed: dict[str, list[str]] = {"new": [], "gone": []}
+    for model, values in after.items():
+        change = moved[model].get(group)
+        now = float(values[column[group]])
+        if change is not None:
+            is_now, was = (value >= thresholds[model] for value in (now, now - change))
+            if is_now != was:
+                crossed["new" if is_now else "gone"].append(model)
+    return "; ".join(f"{word}: {', '.join(names)}" for word, names in crossed.items() if names)
 
 
 @st.fragment(run_every=LOOK_EVERY)

@@ -19,6 +19,7 @@ from engine.terminology import atc
 
 OPEN, ACCEPTED, CHANGED, REJECTED = "not decided", "accept", "change", "reject"
 VERDICT = {ACCEPTED: "accepted", CHANGED: "changed", REJECTED: "rejected"}
+ENTRY = {"Decision": OPEN, "Reason": None, "In its place": "", "Note": ""}  # as a line starts
 LEADING = 3  # diagnoses on the page to print
 
 
@@ -37,6 +38,18 @@ def draw(actor: Actor, cohort: Cohort, visit: Visit, said, pending: bool) -> Non
     _draw_saved([one for one in saved if one.visit_id == visit.visit_id], cohort, visit)
 
 
+def saved_by_visit(actor: Actor, cohort: Cohort, patient_id: str) -> dict[str, str]:
+    """Return visit id → what was decided last about it, in words, for the timeline."""
+    saved = Decisions(Installation.current()).of(actor, cohort.fingerprint, patient_id)
+    return {one.visit_id: f"Decision of {_in_words(one)}" for one in reversed(saved)}
+
+
+def _in_words(decision: Decision) -> str:
+    at = f"{decision.decided_at.replace('T', ' ')[:16]} UTC"
+    given = f"{len(decision.final)} of {len(decision.items)} groups to be given"
+    return f"{at} by {decision.account}: {given}"
+
+
 def _draw_form(
     decisions: Decisions, actor: Actor, cohort: Cohort, visit: Visit, said, pending: bool
 ) -> None:
@@ -44,15 +57,18 @@ def _draw_form(
     if not proposed:
         st.caption("Nothing is proposed, so there is nothing to decide.")
         return
-    start = st.session_state.get(_key(visit, "start"), OPEN)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{len(proposed)} groups are proposed. What you leave open is not saved.")
-        if st.button("Accept all that are open", key=_key(visit, "all")):
-            st.session_state[_key(visit, "start")] = start = ACCEPTED
-            st.session_state[_key(visit, "turn")] = st.session_state.get(_key(visit, "turn"), 0) + 1
+        st.caption(
+            f"{len(proposed)} groups are proposed. What you leave open is not saved.",
+            width="stretch",
+        )
+        st.button(
+            "Accept all that are open", key=_key(visit, "all"), on_click=_accept_open, args=(visit,)
+        )
+    key, frame = _table(visit, proposed)
     entered = st.data_editor(
-        _frame(proposed, start),
-        key=f"{_key(visit, 'table')}-{st.session_state.get(_key(visit, 'turn'), 0)}",
+        frame,
+        key=key,
         hide_index=True,
         height="content",
         placeholder="",
@@ -60,10 +76,11 @@ def _draw_form(
         alt="Decision for each proposed medication group",
         column_config=_columns(),
     )
+    st.session_state[_key(visit, "entered")] = _by_group(entered, proposed)
     items = _items(entered, proposed)
     blocked = "Read what is contraindicated above first." if pending else None
     if st.button(
-        f"Save the decision on {len(items)} groups" if items else "Save the decision",
+        _save_label(len(items)),
         type="primary",
         icon=":material/save:",
         disabled=pending or not items,
@@ -74,8 +91,7 @@ def _draw_form(
         except WorkbenchError as error:
             notice.error(str(error), title="Not saved")
             return
-        for part in ("start", "turn"):
-            st.session_state.pop(_key(visit, part), None)
+        _start_over(visit)
         st.toast("The decision is saved.", icon=":material/check:")
         st.rerun()
 
@@ -86,9 +102,7 @@ def _draw_saved(saved: list[Decision], cohort: Cohort, visit: Visit) -> None:
         return
     st.markdown("**Saved decisions about this visit**")
     for decision in saved:
-        at = f"{decision.decided_at.replace('T', ' ')[:16]} UTC"
-        given = f"{len(decision.final)} of {len(decision.items)} groups to be given"
-        with st.expander(style.literal(f"{at} by {decision.account}: {given}")):
+        with st.expander(style.literal(_in_words(decision))):
             st.dataframe(
                 _saved_frame(decision), hide_index=True, alt="What was decided for each group"
             )
@@ -118,16 +132,60 @@ def _page(decision: Decision, cohort: Cohort, visit: Visit) -> str:
     return summary(decision, visit, leading, safety_panel.allergies(visit) or [])
 
 
-def _frame(proposed, start: str) -> pd.DataFrame:
+def _table(visit: Visit, proposed) -> tuple[str, pd.DataFrame]:
+    """Return the editor's key and what it starts from.
+
+    An editor knows its changes by the place of a line, and forgets them when it is not drawn.
+    Other lines, as when the teacher answers, or a return to this tab are therefore another
+    editor, which starts from what was entered for each group.
+    """
+    lines = [(row.atc, row.teacher, row.student) for row in proposed]
+    known, turn, frame = st.session_state.get(_key(visit, "table"), (None, 0, None))
+    if known != lines or _editor(visit, turn) not in st.session_state:
+        turn += 1
+        frame = _frame(proposed, st.session_state.get(_key(visit, "entered"), {}))
+        st.session_state[_key(visit, "table")] = lines, turn, frame
+    return _editor(visit, turn), frame
+
+
+def _editor(visit: Visit, turn: int) -> str:
+    return f"{_key(visit, 'editor')}-{turn}"
+
+
+def _accept_open(visit: Visit) -> None:
+    entered = st.session_state.get(_key(visit, "entered"), {})
+    for line in entered.values():
+        if line["Decision"] == OPEN:
+            line["Decision"] = ACCEPTED
+    _, turn, _ = st.session_state[_key(visit, "table")]
+    st.session_state[_key(visit, "table")] = None, turn, None
+
+
+def _start_over(visit: Visit) -> None:
+    _, turn, _ = st.session_state[_key(visit, "table")]
+    st.session_state[_key(visit, "table")] = None, turn, None
+    st.session_state.pop(_key(visit, "entered"), None)
+
+
+def _by_group(entered: pd.DataFrame, proposed) -> dict[str, dict]:
+    lines = entered[list(ENTRY)].to_dict("records")
+    return {row.atc: line for row, line in zip(proposed, lines, strict=True)}
+
+
+def _save_label(count: int) -> str:
+    if not count:
+        return "Save the decision"
+    return f"Save the decision on {count} {'group' if count == 1 else 'groups'}"
+
+
+def _frame(proposed, entered: dict[str, dict]) -> pd.DataFrame:
+    lines = [ENTRY | entered.get(row.atc, {}) for row in proposed]
     return pd.DataFrame(
         {
             "Medication group": [f"{row.name} ({row.atc})" for row in proposed],
             "Teacher": pd.Series([row.teacher for row in proposed], dtype="Float64"),
             "Student": pd.Series([row.student for row in proposed], dtype="Float64"),
-            "Decision": [start] * len(proposed),
-            "Reason": [None] * len(proposed),
-            "In its place": [""] * len(proposed),
-            "Note": [""] * len(proposed),
+            **{name: [line[name] for line in lines] for name in ENTRY},
         }
     )
 
@@ -145,7 +203,7 @@ def _columns() -> dict:
             options=list(REASONS.values()), help="Needed to change or reject", width="medium"
         ),
         "In its place": column.TextColumn(
-            max_chars=LONGEST_NOTE, help="What is given instead, where you change", width="small"
+            max_chars=LONGEST_NOTE, help="What is given instead, where you change", width=130
         ),
         "Note": column.TextColumn(max_chars=LONGEST_NOTE, width="medium"),
     }

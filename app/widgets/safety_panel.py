@@ -4,12 +4,14 @@ Only what is contraindicated for certain stops the reader until it is acknowledg
 what matters stands in line, moderate alerts are folded, and what was not checked is said.
 """
 
+from collections.abc import Iterable, Mapping
+
 import streamlit as st
 
 from app import style
 from app.widgets import agreement
 from engine.records.schema import Visit
-from engine.safety.check import check, check_set, compared
+from engine.safety.check import check, check_set
 from engine.safety.facts import PatientFacts
 from engine.safety.report import Alert, Report
 
@@ -33,16 +35,13 @@ def draw(visit: Visit, said) -> tuple[Report, bool]:
         already_on=visit.previous_medications,
         facts_before=PatientFacts.of(visit.history[-1]) if visit.history else None,
     )
-    st.caption(f"Interacting pairs of each list: {_pairs(proposed, visit)}.")
     pending = _draw_interrupting(report, visit)
     for alert in report.in_tier("inline"):
         st.html(_card(alert, "warn"))
+    if not report.in_tier("interrupt") and not report.in_tier("inline"):
+        st.html(f'<div class="wb-card wb-small">{_all_quiet(report)}</div>')
+    st.html(f'<div class="wb-small wb-muted">{style.text(_pairs(proposed, visit))}</div>')
     _draw_folded(report)
-    if not report.alerts:
-        st.html(
-            '<div class="wb-card wb-small">No rule was met by what is proposed. That is no proof '
-            "of safety: what was not checked stands below.</div>"
-        )
     with st.expander(f"Not checked ({len(report.not_checked)})"):
         for line in report.not_checked:
             st.markdown(f"- {style.literal(line)}")
@@ -84,11 +83,36 @@ def _proposed(said) -> dict[str, list[str]]:
     }
 
 
+def _all_quiet(report: Report) -> str:
+    """Return what is said where nothing stands in line."""
+    if not report.alerts:
+        words = "No rule was met by what is proposed beyond what the patient is already on."
+        words = words if report.repeated else "No rule was met by what is proposed."
+    else:
+        words = "Nothing new is contraindicated or major for certain; what is milder is folded."
+    return f"{words} That is no proof of safety: what was not checked stands below."
+
+
 def _pairs(proposed: dict[str, list[str]], visit: Visit) -> str:
+    """Return "Interacting pairs – student: 2 major; teacher: none; prescribed: 3 moderate."."""
     lists = dict(proposed)
     if visit.medications:
         lists["prescribed"] = list(visit.medications)
-    return style.literal(compared(check_set(lists)))
+    counted = [
+        f"{name}: {_in_words({one: getattr(count, one) for one in SEVERITY_MARK})}"
+        for name, count in check_set(lists).items()
+    ]
+    return f"Interacting pairs of each list – {'; '.join(counted)}."
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    """Return "1 major, 4 moderate" of counts by severity, the worst first."""
+    return ", ".join(f"{count} {one}" for one, count in counts.items() if count) or "none"
+
+
+def _by_severity(alerts: Iterable[Alert]) -> str:
+    found = [alert.severity for alert in alerts]
+    return _in_words({severity: found.count(severity) for severity in SEVERITY_MARK})
 
 
 def _draw_interrupting(report: Report, visit: Visit) -> bool:
@@ -106,11 +130,15 @@ def _draw_interrupting(report: Report, visit: Visit) -> bool:
 def _draw_folded(report: Report) -> None:
     folded = report.in_tier("folded")
     if folded:
-        with st.expander(f"Of lesser weight, or only for some drugs of a group ({len(folded)})"):
+        with st.expander(
+            f"Of lesser weight, or only for some drugs of a group: {_by_severity(folded)}"
+        ):
             for alert in folded:
                 st.html(_card(alert, ""))
     if report.repeated:
-        with st.expander(f"Known from what the patient is already on ({len(report.repeated)})"):
+        with st.expander(
+            f"Known from what the patient is already on: {_by_severity(report.repeated)}"
+        ):
             for alert in report.repeated:
                 st.html(_card(alert, ""))
 

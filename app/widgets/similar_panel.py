@@ -23,15 +23,18 @@ def draw(actor: Actor, cohort: Cohort, visit: Visit, recommender) -> None:
         return
     may_see = permissions.allowed(actor, "find patients")
     cards = "".join(_card(one, cohort, may_see) for one in found)
-    st.html(f'<div class="wb-cards">{cards}</div>')
+    st.html(f'<div class="wb-cards five">{cards}</div>')
     st.dataframe(
         _table(found, visit),
         hide_index=True,
+        height="content",
         alt="What the similar patients were given",
         column_config={
+            "Medication group": st.column_config.TextColumn(width=380),
+            "Code": st.column_config.TextColumn(width=70),
             "Share": st.column_config.ProgressColumn(
                 "Of these five", format="percent", min_value=0.0, max_value=1.0
-            )
+            ),
         },
     )
     st.caption(

@@ -1,6 +1,6 @@
 """A patient's visits on a time axis: when, how long, and how much was recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from textwrap import shorten
 
@@ -13,6 +13,7 @@ from engine.records.schema import Visit
 HEIGHT = 150
 NAMED = 4  # diagnoses and medication groups named when a bar is hovered
 LOWEST = 0.06  # of the longest stay: a lower bar gets a dot
+DECISION_ABOVE = 0.14  # of the longest stay: how far over its bar a saved decision is marked
 NARROWEST = 110  # a bar is at least this fraction (1/110) of the axis, or it could not be seen
 
 
@@ -21,6 +22,7 @@ def figure(
     chosen: str,
     code_title: Callable[[str, str], str],
     group_name: Callable[[str], str],
+    decided: Mapping[str, str] | None = None,
 ) -> go.Figure:
     """Return the timeline of `visits` (oldest first) with the visit id `chosen` in colour.
 
@@ -30,8 +32,13 @@ def figure(
     Args:
         code_title: maps ("diagnosis" | "procedure", code) to a name.
         group_name: maps a medication group to its name.
+        decided: visit id → what was decided, in words, of the visits with a saved decision.
     """
-    hovers = {visit.visit_id: _hover(visit, code_title, group_name) for visit in visits}
+    decided = decided or {}
+    hovers = {
+        visit.visit_id: _hover(visit, code_title, group_name, decided.get(visit.visit_id))
+        for visit in visits
+    }
     start, end = _range(visits)
     narrowest = (end - start) / NARROWEST
     days = [stay_days(visit) for visit in visits]
@@ -68,6 +75,23 @@ def figure(
         hovertemplate="%{hovertext}<extra></extra>",
         cliponaxis=False,
     )
+    tallest = max(filter(None, days), default=1)
+    marked = [
+        (visit, visit.admit_time + width / 2, (length or 0) + DECISION_ABOVE * tallest)
+        for visit, width, length in zip(visits, widths, days, strict=True)
+        if visit.visit_id in decided
+    ]
+    if marked:
+        timeline.add_scatter(
+            x=[middle.isoformat() for _, middle, _ in marked],
+            y=[height for *_, height in marked],
+            mode="markers",
+            marker={"size": 9, "symbol": "diamond", "color": style.ORANGE},
+            customdata=[[visit.visit_id] for visit, *_ in marked],
+            hovertext=[hovers[visit.visit_id] for visit, *_ in marked],
+            hovertemplate="%{hovertext}<extra></extra>",
+            cliponaxis=False,
+        )
     timeline.update_traces(unselected_marker_opacity=1, selected_marker_opacity=1)
     timeline.update_layout(margin={"l": 8, "r": 8, "t": 6, "b": 4}, clickmode="event+select")
     timeline.update_xaxes(
@@ -94,8 +118,8 @@ def figure(
     return timeline
 
 
-def legend() -> str:
-    """Return the key to the colours, as HTML."""
+def legend(decided: bool = False) -> str:
+    """Return the key to the colours, as HTML, and to the mark of a decision where there is one."""
     keys = {"This visit": style.PRIMARY, "Earlier": style.PAST, "Later": style.LATER}
     return (
         '<div class="wb-legend wb-small wb-muted">'
@@ -103,6 +127,7 @@ def legend() -> str:
             f'<span><span class="wb-key" style="background:{colour}"></span>{name}</span>'
             for name, colour in keys.items()
         )
+        + f'<span><span style="color:{style.ORANGE}">◆</span> Decision saved</span>' * decided
         + "</div>"
     )
 
@@ -121,7 +146,10 @@ def _colour(visit: Visit, chosen: str, chosen_at) -> str:
 
 
 def _hover(
-    visit: Visit, code_title: Callable[[str, str], str], group_name: Callable[[str], str]
+    visit: Visit,
+    code_title: Callable[[str, str], str],
+    group_name: Callable[[str], str],
+    decided: str | None,
 ) -> str:
     procedures = len(visit.procedures)
     return "<br>".join(
@@ -136,6 +164,7 @@ def _hover(
                 "medication groups",
                 [group_name(group) for group in visit.medications],
             ),
+            *([f"◆ {style.text(decided)}"] if decided else []),
         ]
     )
 

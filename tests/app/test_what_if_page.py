@@ -6,6 +6,7 @@ import pytest
 import streamlit as st
 
 from app import session
+from app.views import what_if
 from engine import store
 from engine.installation import Installation
 from engine.records.cohort import Cohort
@@ -51,6 +52,17 @@ def test_an_edit_moves_the_answer_and_the_change_is_told(app, visit):
     app.multiselect[2].set_value(["B01A"])
     edited = app.run().dataframe[0].value
     assert (edited["Student, change"].abs() > 0).any()
+    assert (unchanged["Since the edit"] == "").all()
+
+
+def test_a_group_that_crosses_a_threshold_is_named_with_the_model():
+    moved = {"student": {"A": 0.2, "B": -0.2}, "teacher": {"A": None, "B": 0.0}}
+    after = {"student": [0.4, 0.2], "teacher": [0.9, 0.9]}
+    told = [
+        what_if._crossed(group, moved, after, {"A": 0, "B": 1}, {"student": 0.3, "teacher": 0.3})
+        for group in "AB"
+    ]
+    assert told == ["new: student", "gone: student"]
 
 
 def test_a_code_can_be_typed_and_an_unknown_one_is_named(app, visit):

@@ -339,6 +339,18 @@ def test_the_timeline_has_a_bar_a_visit_and_marks_the_chosen_one():
     assert "group B01A" in hover
 
 
+def test_the_timeline_marks_visits_with_a_saved_decision():
+    visits = [visit(number) for number in (1, 2)]
+    decided = {"v2": "Decision of today by dr <b>: 3 of 4 groups to be given"}
+    bars, *_, marks = timeline.figure(visits, "v1", code_name, group_name, decided).data
+    assert [data[0] for data in marks.customdata] == ["v2"]
+    assert marks.y[0] > 4.25
+    assert "by dr &lt;b&gt;" in marks.hovertext[0] and "by dr" in bars.hovertext[1]
+    assert "by dr" not in bars.hovertext[0]
+    assert "Decision saved" in timeline.legend(True)
+    assert "Decision saved" not in timeline.legend()
+
+
 def test_the_timeline_of_a_single_visit_without_discharge_can_be_drawn():
     chart = timeline.figure([visit(discharge_time=None)], "v1", code_name, group_name)
     assert list(chart.data[0].y) == [0]

@@ -1,0 +1,261 @@
+"""Below the answer: what the safety rules say, what is decided, what it rests on, who is alike."""
+
+from types import SimpleNamespace
+
+import pytest
+import streamlit as st
+
+from app.widgets import basis_panel, confidence, decision_panel, safety_panel, similar_panel
+from engine import basis
+from engine.decisions import Decisions, Item
+from engine.installation import Installation
+from engine.permissions import Actor
+from engine.records.cohort import Cohort
+from engine.safety.report import Alert, Report
+from engine.similar import Similar
+from tests.app.signing_in import signed_in
+from tests.app.test_pages import page_text, settled
+
+PAGE = "views/recommend.py"
+
+
+@pytest.fixture
+def cohort(tiny_cohort, tiny_pair, tmp_path, monkeypatch):
+    """The cohort of a running app."""
+    monkeypatch.setenv("WORKBENCH_COHORT", str(tiny_cohort))
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tiny_pair))
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "data"))
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    return Cohort.open(tiny_cohort)
+
+
+@pytest.fixture
+def visit(cohort):
+    return cohort.samples("test")[0]
+
+
+@pytest.fixture
+def reported(monkeypatch):
+    """Let the safety rules say what a test wants them to say."""
+
+    def report(*alerts, repeated=()):
+        said = Report(alerts, tuple(repeated), 0, ("Doses were not checked.",))
+        monkeypatch.setattr(safety_panel, "check", lambda *_, **__: said)
+
+    return report
+
+
+def alert(tier, severity, what="warfarin with <b>aspirin</b>"):
+    return Alert(
+        rule=f"{tier}-{severity}",
+        kind="interaction",
+        severity=severity,
+        tier=tier,
+        level="drug",
+        certainty="certain",
+        what=what,
+        why="Both thin the blood.",
+        management="Choose one.",
+        source="a source",
+        scope="",
+        involved=("aspirin", "warfarin"),
+        pairs=(("aspirin", "warfarin"),),
+    )
+
+
+def opened(visit, role="clinician", tab=None):
+    app = signed_in(role).run()
+    app.session_state["patient_id"] = visit.patient_id
+    app.session_state["visit_id"] = visit.visit_id
+    app.switch_page(PAGE)
+    if tab:
+        app.session_state["second_look"] = tab
+    return settled(app)
+
+
+def html(app):
+    return "\n".join(one.proto.body for one in app.get("html"))
+
+
+def button(app, words):
+    return next(one for one in app.button if one.label.startswith(words))
+
+
+def editor_key(app, visit):
+    _, turn, _ = app.session_state[f"decision-table-{visit.visit_id}"]
+    return f"decision-editor-{visit.visit_id}-{turn}"
+
+
+# ---------------------------------------------------------------- safety
+
+
+def test_what_is_contraindicated_keeps_a_decision_from_being_saved_until_it_was_read(
+    visit, reported
+):
+    reported(alert("interrupt", "contraindicated"), alert("inline", "major"))
+    app = opened(visit)
+    assert not app.exception and not app.error
+    shown = html(app)
+    assert 'role="alert"' in shown
+    assert shown.index("Contraindicated") < shown.index("Major")
+    assert "warfarin with &lt;b&gt;aspirin" in shown
+    button(app, "Accept all").click()
+    app.run()
+    assert button(app, "Save the decision").disabled
+    next(box for box in app.checkbox if "contraindicated" in box.label).check()
+    app.run()
+    assert not button(app, "Save the decision").disabled
+
+
+def test_milder_alerts_interrupt_nobody_and_what_was_not_checked_is_said(visit, reported):
+    reported(alert("folded", "moderate"), repeated=[alert("inline", "major")])
+    app = opened(visit)
+    assert 'role="alert"' not in html(app)
+    labels = [one.label for one in app.expander]
+    assert any(label.startswith("Of lesser weight") and "1 moderate" in label for label in labels)
+    assert any(label.startswith("Known from") and "1 major" in label for label in labels)
+    assert "Doses were not checked" in page_text(app).replace("\\", "")
+    button(app, "Accept all").click()
+    assert not button(app.run(), "Save the decision").disabled
+
+
+def test_no_alert_is_not_called_safe(visit, reported):
+    reported()
+    assert "no proof of safety" in html(opened(visit))
+
+
+def test_a_typed_allergy_is_checked_beside_the_record(visit, monkeypatch):
+    monkeypatch.setattr(safety_panel, "_proposed", lambda said: {"student": ["J01C"]})
+    app = opened(visit)
+    assert "allergy: penicillin" not in html(app)
+    field = next(one for one in app.text_input if one.label.startswith("Allergies"))
+    field.set_value("penicillin")
+    assert "penicillin" in html(app.run()).lower()
+
+
+# ---------------------------------------------------------------- the decision
+
+
+def test_a_decision_is_saved_and_can_be_taken_away(visit, cohort, reported):
+    reported()
+    app = opened(visit)
+    assert "No decision about this visit" in page_text(app)
+    button(app, "Accept all").click()
+    app.run()
+    button(app, "Save the decision on").click()
+    app.run()
+    assert not app.exception and not app.error
+    saved = Decisions(Installation.current()).of(
+        Actor("dr", "clinician"), cohort.fingerprint, visit.patient_id
+    )
+    assert len(saved) == 1 and saved[0].visit_id == visit.visit_id
+    assert {item.verdict for item in saved[0].items} == {"accepted"}
+    assert any(one.label.endswith("groups to be given") for one in app.expander)
+    assert [one.label for one in app.get("download_button")] == ["FHIR drafts", "Page to print"]
+    assert "Decision saved" in html(app)  # in the timeline's legend
+    assert button(app, "Save the decision").disabled  # starts over
+
+
+def test_what_was_entered_outlives_accepting_the_rest_and_another_tab(visit, reported):
+    reported()
+    app = opened(visit)
+    app.session_state[editor_key(app, visit)] = {
+        "edited_rows": {0: {"Decision": "reject", "Reason": "Age or frailty"}},
+        "added_rows": [],
+        "deleted_rows": [],
+    }
+    app.run()
+    button(app, "Accept all").click()
+    app.run()
+    verdicts = list(decided(app)["Decision"])
+    assert verdicts[0] == "reject" and set(verdicts[1:]) <= {"accept"}
+    app.session_state["second_look"] = "Similar patients"
+    app.run()
+    app.session_state["second_look"] = "Decide"
+    assert list(decided(app.run())["Decision"]) == verdicts
+
+
+def decided(app):
+    return next(one.value for one in app.dataframe if "In its place" in one.value.columns)
+
+
+def test_entries_follow_their_group_when_the_lines_change(visit):
+    state = {}
+    first = [row("B01A"), row("C07A")]
+    entered = decision_panel._frame(first, {})
+    entered.loc[1, "Decision"] = "reject"
+    state = decision_panel._by_group(entered, first)
+    later = decision_panel._frame([row("A02B"), row("C07A"), row("B01A")], state)
+    assert list(later["Decision"]) == ["not decided", "reject", "not decided"]
+
+
+def row(group, teacher=0.5, student=0.5):
+    return SimpleNamespace(atc=group, name=group, teacher=teacher, student=student)
+
+
+def test_an_administrator_reads_decisions_and_makes_none(visit, cohort, reported):
+    reported()
+    Decisions(Installation.current()).save(
+        Actor("dr", "clinician"), cohort.fingerprint, visit, {}, [Item("B01A", "accepted")]
+    )
+    app = opened(visit, "administrator")
+    assert not [one for one in app.button if one.label.startswith(("Save", "Accept"))]
+    assert "Decisions are made by clinicians" in page_text(app)
+    assert any("by dr" in one.label for one in app.expander)
+
+
+# ---------------------------------------------------------------- what it rests on
+
+
+def test_the_basis_is_told_in_words_with_a_sign(visit, reported, monkeypatch):
+    reported()
+    monkeypatch.setattr(basis_panel, "LEAST", 0.0)
+    app = opened(visit, tab="What it rests on")
+    assert not app.exception and not app.error
+    assert 'class="wb-bars"' in html(app)
+
+
+def test_bars_name_the_strongest_first_with_their_sign():
+    effects = [
+        basis.Effect(basis.Input("diagnosis", "10:I4891", True), 0.31),
+        basis.Effect(basis.Input("medication", "B01A", False), -0.02),
+        basis.Effect(basis.Input("diagnosis", "10:I10", False), 0.001),
+    ]
+    drawn = basis_panel.bars(effects, lambda kind, code: f"title of {code}")
+    assert "+0.31" in drawn and "−0.02" in drawn
+    assert "title of 10:I4891 (I48.91)" in drawn
+    assert "given before" in drawn
+    assert "I10 " not in drawn
+    assert "No single thing" in basis_panel.bars(effects[2:], lambda *_: "")
+
+
+def test_a_probability_is_told_as_so_many_of_a_hundred():
+    bins = [
+        {"from": 0.0, "to": 0.8, "pairs": 10, "observed": 0.1},
+        {"from": 0.8, "to": 1.0, "pairs": 400, "observed": 0.82},
+    ]
+    report = {"reliability": {"student": bins}}
+    assert "of 100 predictions like this about 82" in confidence.in_words(report, "student", 0.9)
+    assert "about 82" in confidence.in_words(report, "student", 1.0)
+    assert "not measured" in confidence.in_words(report, "student", 0.5)  # too few pairs
+    assert "not measured" in confidence.in_words(None, "student", 0.9)
+
+
+# ---------------------------------------------------------------- similar patients
+
+
+def test_similar_patients_are_drawn_with_what_they_were_given(visit, reported):
+    reported()
+    app = opened(visit, tab="Similar patients")
+    assert not app.exception and not app.error
+    assert html(app).count(" alike</span>") == 5
+    assert f"patient {visit.patient_id}<" not in html(app)
+
+
+def test_an_id_is_shown_only_to_who_may_see_patients(visit, cohort):
+    one = Similar(visit, 0.9)
+    assert visit.patient_id in similar_panel._card(one, cohort, may_see=True)
+    hidden = similar_panel._card(one, cohort, may_see=False)
+    assert visit.patient_id not in hidden
+    assert "not shown to your role" in hidden
