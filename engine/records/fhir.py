@@ -35,7 +35,12 @@ READ = (
     "AllergyIntolerance",
 )
 _DRUG_RESOURCES = ("MedicationRequest", "MedicationStatement", "MedicationAdministration")
-_VOID = {"entered-in-error", "refuted", "cancelled", "not-done", "not-taken", "draft"}
+_VOID = {  # of a status: what never was, or is not yet
+    *("entered-in-error", "refuted", "cancelled", "not-done", "not-taken", "draft"),
+    *("preparation", "intended"),
+}
+_OVER = {"inactive", "remission", "resolved"}  # of a condition
+_NO_ORDER = {"proposal", "plan", "option"}  # of a MedicationRequest's intent
 _WHEN = {  # where each resource says when: the first field that is there counts
     "Condition": ("onsetDateTime", "onsetPeriod", "recordedDate"),
     "Procedure": ("performedDateTime", "performedPeriod"),
@@ -154,7 +159,7 @@ class _Bundle:
         Medications of before the first encounter make an earlier visit.
         """
         for one in self._of("Condition"):
-            if not self._is_void(one):
+            if not self._is_void(one) and not self._is_over(stays, one):
                 self._add_codes(stays, one, "diagnosis", "diagnoses")
         for one in self._of("Procedure"):
             if not self._is_void(one):
@@ -199,21 +204,24 @@ class _Bundle:
             held["drugs"].append(name)
 
     def _stay_of(self, stays: Sequence[_Stay], one: dict, drug: bool = False) -> _Stay:
-        reference = self._reference(one.get("encounter") or one.get("context"))
-        for stay in stays:
-            if stay.key and reference == stay.key:
-                return stay
-        moment = _when(one)
-        for stay in reversed(stays):
-            if stay.holds(moment):
-                return stay
-        first = stays[0].start
+        if stay := self._own_stay(stays, one):
+            return stay
+        moment, first = _when(one), stays[0].start
         if drug and moment is not None and first is not None and moment.date() < first.date():
             if self._earlier is None:
                 self._earlier = _Stay("before the first encounter", moment, None, None)
             self._earlier.start = min(self._earlier.start or moment, moment)
             return self._earlier
         return stays[-1]
+
+    def _own_stay(self, stays: Sequence[_Stay], one: dict) -> _Stay | None:
+        """Return the visit that a resource names, or whose period holds its date."""
+        reference = self._reference(one.get("encounter") or one.get("context"))
+        for stay in stays:
+            if stay.key and reference == stay.key:
+                return stay
+        moment = _when(one)
+        return next((stay for stay in reversed(stays) if stay.holds(moment)), None)
 
     def _referenced(self, one: dict) -> object:
         """Return the code of a Medication that is contained or elsewhere in the bundle."""
@@ -242,15 +250,23 @@ class _Bundle:
 
     def _is_void(self, one: dict) -> bool:
         """Say whether a resource says of itself that it does not hold."""
-        said = {str(one.get("status", "")).lower()} | {
-            str(coding.get("code", "")).lower()
-            for name in ("verificationStatus", "clinicalStatus")
-            for coding in _list(_dict(one.get(name)).get("coding"))
-            if isinstance(coding, dict)
-        }
-        if found := said & _VOID:
+        said = {_word(one.get("status"))}
+        found = (said | _coded(one, "verificationStatus") | _coded(one, "clinicalStatus")) & _VOID
+        if one["resourceType"] == "MedicationRequest":
+            found |= {_word(one.get("intent"))} & _NO_ORDER
+            if one.get("doNotPerform") is True:
+                found.add("not to be given")
+        if found:
             self._pass_over(one, f"is marked {', '.join(sorted(found))}")
         return bool(found)
+
+    def _is_over(self, stays: Sequence[_Stay], one: dict) -> bool:
+        """Say whether a condition is over and belongs to no visit: then it is not of the latest."""
+        over = _coded(one, "clinicalStatus") & _OVER
+        if not over or self._own_stay(stays, one):
+            return False
+        self._pass_over(one, f"is marked {', '.join(sorted(over))} and belongs to no encounter")
+        return True
 
     def _of(self, kind: str) -> Iterator[dict]:
         return (one for one in self._resources if one["resourceType"] == kind)
@@ -365,6 +381,16 @@ def _moment(value: object) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _coded(one: dict, name: str) -> set[str]:
+    """Return the codes of a status that is a concept."""
+    codings = _list(_dict(one.get(name)).get("coding"))
+    return {_word(coding.get("code")) for coding in codings if isinstance(coding, dict)}
+
+
+def _word(value: object) -> str:
+    return str(value or "").lower()
 
 
 def _why_no_group(name: str, match: drugs.DrugMatch) -> str:

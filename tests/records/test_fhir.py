@@ -174,6 +174,26 @@ def test_what_does_not_hold_is_named_and_left_out():
         assert part in whys
 
 
+@pytest.mark.parametrize(
+    "marks",
+    [{"doNotPerform": True}, {"intent": "proposal"}, {"intent": "plan"}, {"status": "draft"}],
+)
+def test_what_was_never_ordered_is_no_medication(marks):
+    record = read(PATIENT, SECOND, request("Warfarin", **marks))
+    assert record.visits[-1].medications == ()
+    assert [one.what for one in record.unread] == ["MedicationRequest/m"]
+
+
+def test_a_condition_that_is_over_counts_in_its_own_visit_alone():
+    over = {"clinicalStatus": coding("any", "resolved")}
+    pregnant = condition(coding(ICD10, "O09.90"), encounter=None, **over)
+    record = read(PATIENT, FIRST, SECOND, pregnant, condition(coding(ICD10, "I10"), "e2"))
+    assert record.visits[-1].diagnoses == ("10:I10",)
+    assert "resolved" in record.unread[0].why
+    record = read(PATIENT, FIRST, SECOND, condition(coding(ICD10, "J18.9"), "e1", **over))
+    assert record.visits[0].diagnoses == ("10:J189",)
+
+
 def test_allergies_are_kept_as_written():
     allergy = {"resourceType": "AllergyIntolerance", "id": "a", "code": {"text": "Penicillin G"}}
     nameless = {"resourceType": "AllergyIntolerance", "id": "b"}
