@@ -18,6 +18,7 @@ NOTICE = (
     "Medication groups that a clinician accepted from ranked options. Not an order: drug, dose, "
     "route and duration are still to be chosen."
 )
+NO_ALLERGIES = "none typed in when this page was made; see the record"
 SAID = {"accepted": "Accepted", "changed": "Changed", "rejected": "Rejected"}
 
 
@@ -66,7 +67,7 @@ def summary(decision: Decision, visit: Visit, diagnoses: list[str], allergies: l
 
     Args:
         diagnoses: the titles of the visit's leading diagnoses.
-        allergies: what was typed or on record; empty says that none were given.
+        allergies: what is typed in as the page is made: a decision keeps none.
     """
     person = ", ".join(
         part
@@ -83,7 +84,7 @@ def summary(decision: Decision, visit: Visit, diagnoses: list[str], allergies: l
         ("Patient", f"{decision.patient_id} ({person})"),
         ("Visit", decision.visit_id),
         ("Leading diagnoses", "; ".join(diagnoses) or "none on record"),
-        ("Allergies", "; ".join(allergies) or "none given; not checked"),
+        ("Allergies", "; ".join(allergies) or NO_ALLERGIES),
         ("Decided", f"{decision.decided_at.replace('T', ' ')[:16]} UTC by {decision.account}"),
     )
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in facts)

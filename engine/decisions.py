@@ -137,6 +137,16 @@ class Decisions:
             )
             return [_decision(row) for row in rows]
 
+    def exported(self, actor: Actor | None, decision: Decision, form: str) -> None:
+        """Record that a decision is about to leave the workbench, as `form` ("FHIR", "page").
+
+        Raises NotAllowed, or WorkbenchError when it cannot be recorded: then it does not leave.
+        """
+        permissions.require(actor, "recommend")
+        patient = self._audit.pseudonym(decision.cohort, decision.patient_id)
+        details = {"decision": decision.number, "patient": patient, "form": form}
+        self._audit.write(actor, "decision exported", details)
+
     def acceptance(self, actor: Actor | None) -> dict[str, dict[Verdict, int]]:
         """Return group → how often it was accepted, changed and rejected; no patient in it."""
         permissions.require(actor, "see performance")

@@ -94,6 +94,18 @@ def test_an_entry_that_cannot_stand_is_named(installation, items, said):
         save(installation, items=items)
 
 
+def test_an_export_is_audited_and_only_for_who_may_read(installation):
+    saved = save(installation)
+    decisions = Decisions(installation)
+    decisions.exported(DOCTOR, saved, "FHIR")
+    with pytest.raises(NotAllowed):
+        decisions.exported(Actor("a", "auditor"), saved, "page")
+    with store.opened(installation.database) as database:
+        (row,) = database.query("SELECT * FROM audit WHERE action = 'decision exported'")
+    assert json.loads(row["details"])["form"] == "FHIR"
+    assert VISIT.patient_id not in row["details"]
+
+
 def test_acceptance_is_counted_by_group_without_patients(installation):
     save(installation)
     save(installation, items=[Item("B01A", "rejected", reason="allergy")])
@@ -116,5 +128,5 @@ def test_the_page_to_print_escapes_what_was_typed_and_says_what_it_is(installati
     assert "&lt;b&gt;opioid naive" in page
     assert "<b>" not in page
     assert "Not an order" in page
-    assert "none given; not checked" in page
+    assert "none typed in when this page was made" in page
     assert "http://" not in page.replace("http-equiv", "")
