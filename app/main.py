@@ -14,6 +14,7 @@ from app import identity, opening, session, style  # noqa: E402
 from app.views import sign_in  # noqa: E402
 from app.widgets import account, notice  # noqa: E402
 from engine import permissions  # noqa: E402
+from engine.installation import Installation  # noqa: E402
 from engine.permissions import Actor, NotAllowed  # noqa: E402
 
 
@@ -55,7 +56,9 @@ def main() -> None:
 
 def _draw() -> None:
     try:
-        identity.open_up()
+        if identity.TOKEN not in st.session_state:  # who has signed in found it open
+            identity.open_up()
+            session.hold_database_open(Installation.current().database)
     except opening.NotOpened as error:
         notice.not_opened(str(error), error.commands)
         return

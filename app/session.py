@@ -13,6 +13,7 @@ import streamlit as st
 from app import patient_terms
 from app.models import Following, Models, key_of
 from app.widgets import notice
+from engine import store
 from engine.errors import WorkbenchError
 from engine.installation import Installation
 from engine.patient_index import PatientIndex
@@ -42,6 +43,12 @@ def pair_folder() -> Path:
 def named_pair() -> str:
     """Return the folder of a pair that was named by hand, in place of the champion; or nothing."""
     return os.environ.get("WORKBENCH_MODELS") or ""
+
+
+@st.cache_resource(max_entries=1)
+def hold_database_open(path: Path):
+    """Keep a connection to the installation's database, so that short ones end at once."""
+    return store.held_open(path)
 
 
 def cohort() -> Cohort:

@@ -116,3 +116,14 @@ def test_what_is_wrong_with_a_statement_does_not_send_anybody_to_move_the_file(t
         database.execute("SELECT * FROM nothing")
     assert "move the file" not in str(said.value)
     assert "patient index" not in str(said.value)
+
+
+def test_a_connection_held_open_lets_others_write_and_keeps_the_log(tmp_path):
+    path = tmp_path / "workbench.sqlite"
+    held = store.held_open(path)
+    with store.transaction(path) as database:
+        database["notes"].insert({"text": "kept"})
+    assert path.with_name("workbench.sqlite-wal").stat().st_size > 0
+    with store.opened(path) as database:
+        assert [row["text"] for row in database["notes"].rows] == ["kept"]
+    held.close()

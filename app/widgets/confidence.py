@@ -6,18 +6,21 @@ Both come from the version's own measurements; what was not measured says so.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app import style
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit, age_band
-from engine.registry.pair import METRICS, Pair
+
+if TYPE_CHECKING:  # brings SciPy, which no page waits for
+    from engine.registry.pair import Pair
 
 FEWEST_PAIRS = 50  # in a bin of the reliability diagram, below which nothing is promised
 
 
-def draw(pair: Pair, cohort: Cohort, visit: Visit, model: str, probability: float | None) -> None:
+def draw(pair: "Pair", cohort: Cohort, visit: Visit, model: str, probability: float | None) -> None:
     """Draw what a probability is worth, and the measured performance for this kind of patient."""
     if probability is None:
         st.html('<p class="wb-muted wb-small">No answer for this group.</p>')
@@ -70,6 +73,8 @@ def _line(title: str, value: Mapping | None) -> str:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _measured(folder: str, version: str, fingerprint: str) -> tuple[str, dict | None]:
     """Return the evaluation on this cohort and its name, else the one that was added last."""
+    from engine.registry.pair import METRICS
+
     metrics = json.loads((Path(folder) / METRICS).read_text(encoding="utf-8"))
     evaluations = metrics.get("evaluations", {})
     for name, report in evaluations.items():

@@ -363,7 +363,7 @@ def test_no_page_brings_pytorch_with_it():
     """Its import takes seconds, so the models are loaded behind the first page."""
     pages = (
         "app.session, app.views.sign_in, app.views.patients, app.views.recommend, "
-        "app.views.quality, app.views.audit"
+        "app.views.what_if, app.views.quality, app.views.audit"
     )
     heavy = "{'torch', 'transformers', 'peft', 'sklearn', 'scipy'} & set(sys.modules)"
     done = subprocess.run(
