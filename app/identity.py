@@ -6,6 +6,7 @@ sign-on survives it, by the signed cookie that Streamlit's server sets.
 """
 
 import time
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -75,6 +76,15 @@ def guard(action: str) -> Actor:
     actor = current()
     permissions.require(actor, action)
     return actor
+
+
+def afterwards() -> Callable[[], Actor | None]:
+    """Return what says who is signed in when it is called outside a run of the page.
+
+    A download is made when its button is pressed, perhaps long after the page was drawn.
+    """
+    token, known = st.session_state.get(TOKEN), accounts()
+    return lambda: None if token is None else known.session(token)
 
 
 def sign_in(name: str, password: str) -> None:

@@ -50,7 +50,8 @@ def recommendation_shown(actor: Actor, cohort: Cohort, visit: Visit, said) -> No
 def what_if_shown(actor: Actor, cohort: Cohort, visit: Visit, said) -> None:
     """Record what the models answered about a visit that is on no record, as sums."""
     models = [name for name, latency in said.latency_ms.items() if latency is not None]
-    shown = "what-if", *models, evidence.input_hash(visit)
+    asked, output = evidence.input_hash(visit), evidence.output_hash(said)
+    shown = "what-if", *models, asked, output
     seen = st.session_state.setdefault(WHAT_IF, set())
     if shown in seen:
         return
@@ -61,8 +62,8 @@ def what_if_shown(actor: Actor, cohort: Cohort, visit: Visit, said) -> None:
             "what_if": True,
             "cohort": cohort.fingerprint,
             "versions": {name: said.versions[name] for name in models},
-            "input": evidence.input_hash(visit),
-            "output": evidence.output_hash(said),
+            "input": asked,
+            "output": output,
         },
     )
     seen.add(shown)

@@ -56,9 +56,9 @@ def show() -> None:
     mark = f"{safety_panel.MARK}{input_hash(edited)[:16]}"
     edited = replace(edited, visit_id=f"{base.visit_id}{mark}")
     seen = session.progress(cohort, edited, models)
-    said = _ask(cohort, edited, recommender, models)
+    said, teacher = _ask(cohort, edited, recommender, models)
     trail.what_if_shown(actor, cohort, edited, said)
-    _draw_answer(cohort, base, edited, recommender, said, models)
+    _draw_answer(cohort, base, edited, recommender, said, teacher, models)
     safety_panel.draw(edited, said)
     if not all(seen):
         session.ask_teacher(cohort, edited)
@@ -133,7 +133,8 @@ def _read_bundle() -> Visit | None:
                 st.markdown(f"- {style.literal(one.what)}: {style.literal(one.why)}")
     if record.allergies:
         key = f"allergies-{visit.visit_id}"
-        st.session_state.setdefault(key, ", ".join(record.allergies))
+        names = (name.replace(",", " ") for name in record.allergies)  # which parts them there
+        st.session_state.setdefault(key, ", ".join(names))
     return visit
 
 
@@ -151,7 +152,7 @@ def _parsed(text: str) -> FhirRecord:
 
 
 def _edit(base: Visit, vocabulary) -> Visit:
-    mark = input_hash(base)[:12]
+    mark = base.visit_id  # not of its content: another age of a new patient keeps what was chosen
     st.subheader("This visit", anchor=False)
     with st.grid(2, min_column_width=420):
         diagnoses = code_picker.diagnoses(
@@ -170,22 +171,26 @@ def _edit(base: Visit, vocabulary) -> Visit:
 
 
 def _ask(cohort: Cohort, visit: Visit, recommender, models):
+    """Return what is said so far, and the teacher's answer if it is there."""
     answers = [recommender.ask(cohort, visit, "student")]
     try:
         teacher = session.teacher_answer(cohort, visit, models)
     except WorkbenchError as error:
-        notice.error(str(error), title="The teacher cannot be asked")
+        notice.error(str(error), title="The teacher cannot be asked; this is the student's answer")
+        st.button("Ask the teacher again", on_click=session.forget_question)
         teacher = None
-    return recommender.combine(visit, [*answers, teacher] if teacher else answers)
+    return recommender.combine(visit, [*answers, teacher] if teacher else answers), teacher
 
 
-def _draw_answer(cohort: Cohort, base: Visit, edited: Visit, recommender, said, models) -> None:
+def _draw_answer(
+    cohort: Cohort, base: Visit, edited: Visit, recommender, said, teacher, models
+) -> None:
     st.subheader("What changes", anchor=False)
     before = {"student": recommender.student_probabilities([base])[0]} if base.diagnoses else {}
-    known = session.teacher_answer(cohort, base, models) if base.diagnoses else None
+    known = models.known(cohort, base) if base.diagnoses else None
     if known is not None:
         before["teacher"] = recommender.pair.calibration["teacher"].probability(known.logits)
-    table = _table(recommender, said, edited, before, cohort, models)
+    table = _table(recommender, said, edited, before, teacher)
     waiting = said.latency_ms.get("teacher") is None
     if waiting:
         st.caption("The teacher is reading; its column follows.")
@@ -222,10 +227,9 @@ def _shade(change: float | None) -> str:
     return f"color: {style.PRIMARY if change > 0 else FALLS}; font-weight: 700"
 
 
-def _table(recommender, said, edited: Visit, before: dict, cohort: Cohort, models) -> pd.DataFrame:
+def _table(recommender, said, edited: Visit, before: dict, teacher) -> pd.DataFrame:
     groups = recommender.vocabulary.medications
     after = {"student": recommender.student_probabilities([edited])[0]}
-    teacher = session.teacher_answer(cohort, edited, models)
     if teacher is not None:
         after["teacher"] = recommender.pair.calibration["teacher"].probability(teacher.logits)
     shown: set[str] = {row.atc for row in said.rows}

@@ -4,14 +4,15 @@ import csv
 import io
 import json
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 import streamlit as st
 
-from app import session
+from app import identity, session
 from engine.audit import Audit
 from engine.errors import WorkbenchError
-from engine.permissions import SYSTEM
+from engine.permissions import SYSTEM, NotAllowed
 from engine.records.cohort import Cohort
 from tests.app import signing_in
 from tests.app.signing_in import signed_in
@@ -185,6 +186,20 @@ def test_the_download_holds_every_row_that_matches_and_is_recorded():
     assert len(list(csv.DictReader(io.StringIO(file.getvalue())))) == 60
     (exported,) = rows("audit exported")
     assert exported.account == "test-auditor"
+
+
+def test_a_download_asks_again_who_is_signed_in(monkeypatch):
+    accounts = signing_in.accounts()
+    begun = accounts.sign_in_external("test-auditor", "auditor")
+    monkeypatch.setattr(
+        identity, "st", SimpleNamespace(session_state={identity.TOKEN: begun.token})
+    )
+    signed_in_still = identity.afterwards()
+    assert signed_in_still() == begun.actor
+    accounts.sign_out(begun.token)
+    assert signed_in_still() is None
+    with pytest.raises(NotAllowed):
+        audit().export(signed_in_still(), io.StringIO())
 
 
 def test_a_changed_row_is_named(installation):

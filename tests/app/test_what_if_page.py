@@ -8,6 +8,7 @@ import streamlit as st
 from app import session
 from app.views import what_if
 from engine import store
+from engine.errors import WorkbenchError
 from engine.installation import Installation
 from engine.records.cohort import Cohort
 from tests.app.signing_in import signed_in
@@ -81,6 +82,28 @@ def test_a_patient_typed_in_needs_a_diagnosis(app):
     assert "at least one diagnosis" in app.info[0].value
     app.multiselect[0].set_value(["I48.91"])
     assert student(app.run())
+
+
+def test_another_age_keeps_what_was_typed(app):
+    app = app.switch_page(PAGE).run()
+    app.segmented_control[0].set_value("form")
+    app.run()
+    app.multiselect[0].set_value(["I48.91"])
+    before = student(app.run())
+    app.number_input[0].set_value(20)
+    app.run()
+    assert app.multiselect[0].value == ["I48.91"]
+    assert student(app) != before
+
+
+def test_a_teacher_that_fails_leaves_the_students_answer(app, visit, monkeypatch):
+    def fails(*_):
+        raise WorkbenchError("teacher: its weights are damaged")
+
+    monkeypatch.setattr(session, "teacher_answer", fails)
+    app = opened(app, visit)
+    assert ["damaged" in one.value for one in app.error] == [True]
+    assert student(app)
 
 
 def test_a_fhir_bundle_is_read_and_what_was_not_is_listed(app):
