@@ -97,10 +97,13 @@ class RunFolder:
         return Recipe.model_validate(self.request()[0].recipe)
 
     def done(self, stage: str) -> dict | None:
-        """Return what a stage left when it was finished, `seconds` among it, or None."""
+        """Return what a stage left when it was finished, `seconds` among it, or None.
+
+        A marker that a power cut left empty counts as none: the stage is done again.
+        """
         try:
             return json.loads(self._marker(stage).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
 
     def finish(self, stage: str, facts: dict) -> None:

@@ -79,3 +79,11 @@ def test_a_full_disk_fails_the_run_with_a_reason_until_there_is_room(
     left = [path for path in Path(run.path).rglob("*") if "partial" in path.name]
     assert left == []
     Audit(installation.database, installation.audit_key).verify()
+
+
+def test_a_marker_that_a_power_cut_left_empty_is_none(tmp_path):
+    run = RunFolder(tmp_path)
+    run.finish("teacher", {"seconds": 1.0})
+    assert run.done("teacher") == {"seconds": 1.0}
+    (tmp_path / "done" / "teacher.json").write_text("")
+    assert run.done("teacher") is None
