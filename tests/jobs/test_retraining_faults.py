@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -156,6 +157,23 @@ def test_a_child_whose_worker_is_gone_before_it_starts_does_nothing(tmp_path):
     )
     assert orphan.returncode == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_of_a_recipe_are_started_by_torchrun(tmp_path, tiny_request, monkeypatch):
+    teacher = {**tiny_request.recipe["teacher"], "processes": 4}
+    request = replace(tiny_request, recipe={**tiny_request.recipe, "teacher": teacher})
+    RunFolder(tmp_path).write_request(request, {"fingerprint": "", "champion": None})
+    became = []
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setenv(child.PARENT, "1")
+    monkeypatch.setattr(child, "end_with", lambda *_: None)
+    monkeypatch.setattr(child.os, "execv", lambda _, command: became.append(command))
+    monkeypatch.setitem(child.DO, "teacher", lambda *_: {})
+    child.main([str(tmp_path), "teacher"])
+    assert "torch.distributed.run" in became[0]
+    assert "--nproc-per-node=4" in became[0]
+    assert became[0][-3:] == ["engine.jobs.child", str(tmp_path), "teacher"]
+    assert os.environ[child.PARENT] == str(os.getpid())
 
 
 def test_two_workers_of_one_name_are_refused(installation, stand_ins):
