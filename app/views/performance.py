@@ -60,7 +60,8 @@ def show() -> None:
             _draw_use(actor)
     if card.open:
         with card:
-            st.markdown((pair.folder / CARD).read_text(encoding="utf-8"))
+            card_text = (pair.folder / CARD).read_text(encoding="utf-8")
+            st.markdown(card_text.replace("![", "["))  # no picture is fetched from elsewhere
 
 
 def _draw_head(pair: Pair) -> None:

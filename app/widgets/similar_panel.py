@@ -33,7 +33,7 @@ def draw(actor: Actor, cohort: Cohort, visit: Visit, recommender) -> None:
             "Medication group": st.column_config.TextColumn(width=380),
             "Code": st.column_config.TextColumn(width=70),
             "Share": st.column_config.ProgressColumn(
-                "Of these five", format="percent", min_value=0.0, max_value=1.0
+                f"Of these {len(found)}", format="percent", min_value=0.0, max_value=1.0
             ),
         },
     )
@@ -46,7 +46,7 @@ def draw(actor: Actor, cohort: Cohort, visit: Visit, recommender) -> None:
 def _laid_out(cohort: Cohort, recommender) -> SimilarPatients:
     key = recommender.versions["student"], cohort.fingerprint
     store = _layouts()
-    if key not in store:
+    if (found := store.get(key)) is None:
         said = "Laying out the patients of this cohort, once …"
         bar = st.progress(0.0, text=said)
         try:
@@ -55,9 +55,10 @@ def _laid_out(cohort: Cohort, recommender) -> SimilarPatients:
             )
             store.clear()
             store[key] = built
+            return built  # another session may have put its own there by now
         finally:
             bar.empty()
-    return store[key]
+    return found
 
 
 @st.cache_resource
