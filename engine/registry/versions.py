@@ -270,14 +270,20 @@ class Registry:
         if path.exists():
             raise WorkbenchError(f"{path}: exists already; name another file")
         building = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        linked = False
         try:
             archive.export(self.folder(version), building)
             with store.transaction(self.installation.database) as database:
                 details = {"version": version, "archive": sha256(building)}
                 self._audit.record(database, actor, "version exported", details)
                 os.link(building, path)  # fails where somebody else was quicker
+                linked = True
         except FileExistsError:
             raise WorkbenchError(f"{path}: exists already; name another file") from None
+        except WorkbenchError:  # its row of the audit was not kept
+            if linked:
+                path.unlink()
+            raise
         finally:
             building.unlink(missing_ok=True)
 

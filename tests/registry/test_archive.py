@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import sqlite3
 import tarfile
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine import store
 from engine.errors import WorkbenchError
 from engine.installation import Installation
 from engine.permissions import SYSTEM
@@ -112,6 +114,19 @@ def test_export_and_import_are_audited_with_the_sum_of_the_archive(
     elsewhere.import_(SYSTEM, exported)
     rows = elsewhere._audit.rows(SYSTEM)
     assert [row.action for row in rows] == ["version imported"]
+
+
+def test_an_export_whose_row_of_the_audit_is_not_kept_leaves_no_file(
+    registry, tmp_path, monkeypatch
+):
+    def full(_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    target = tmp_path / "not-kept.tar.gz"
+    monkeypatch.setattr(store.Transaction, "commit", full)
+    with pytest.raises(WorkbenchError, match="full"):
+        registry.export(SYSTEM, registry.champion().version, target)
+    assert list(tmp_path.glob("*not-kept*")) == []
 
 
 def test_an_archive_of_a_version_that_is_here_is_refused(registry, exported):
