@@ -11,6 +11,7 @@ import streamlit as st
 from app import style
 from app.widgets import agreement
 from engine.records.schema import Visit
+from engine.safety.burden import previous
 from engine.safety.check import check, check_set
 from engine.safety.facts import PatientFacts
 from engine.safety.report import Alert, Report
@@ -28,12 +29,12 @@ def draw(visit: Visit, said) -> tuple[Report, bool]:
     Returns the report, and whether an alert that interrupts has yet to be acknowledged.
     """
     st.subheader("Safety", anchor=False)
-    proposed = _proposed(said)
+    proposed, before = _proposed(said), previous(visit)  # when the patient got what they are on
     report = check(
         [group for groups in proposed.values() for group in groups],
         PatientFacts.of(visit, _ask_allergies(visit)),
         already_on=visit.previous_medications,
-        facts_before=PatientFacts.of(visit.history[-1]) if visit.history else None,
+        facts_before=PatientFacts.of(before) if before else None,
     )
     pending = _draw_interrupting(report, visit)
     for alert in report.in_tier("inline"):
@@ -50,9 +51,12 @@ def draw(visit: Visit, said) -> tuple[Report, bool]:
 
 def allergies(visit: Visit) -> list[str] | None:
     """Return what was typed about allergies for this visit; None when nobody was asked."""
+    return _entries(visit)[:MOST_ALLERGIES] or None
+
+
+def _entries(visit: Visit) -> list[str]:
     typed = st.session_state.get(_allergy_key(visit), "")
-    entries = [entry.strip()[:LONGEST_ALLERGY] for entry in typed.split(",") if entry.strip()]
-    return entries[:MOST_ALLERGIES] or None
+    return [entry.strip()[:LONGEST_ALLERGY] for entry in typed.split(",") if entry.strip()]
 
 
 def _ask_allergies(visit: Visit) -> list[str] | None:
@@ -62,8 +66,13 @@ def _ask_allergies(visit: Visit) -> list[str] | None:
         placeholder="such as penicillin, contrast medium – not kept",
         help="Ingredients or classes, in words. Records hold allergies as diagnosis codes at "
         "most, so what is typed here is checked beside them, and forgotten with the session.",
-        max_chars=LONGEST_ALLERGY * 5,
+        max_chars=LONGEST_ALLERGY * MOST_ALLERGIES,
     )
+    if len(entered := _entries(visit)) > MOST_ALLERGIES:
+        st.warning(
+            f"{len(entered)} allergies: only the first {MOST_ALLERGIES} are checked. "
+            "Put those that matter first."
+        )
     return allergies(visit)
 
 
@@ -121,10 +130,14 @@ def _draw_interrupting(report: Report, visit: Visit) -> bool:
         return False
     for alert in stopping:
         st.html(_card(alert, "stop"))
-    rules = "-".join(sorted(alert.rule for alert in stopping))
     return not st.checkbox(
-        "I have read what is contraindicated here", key=f"read-{visit.visit_id}-{rules}"
+        "I have read what is contraindicated here", key=f"read-{visit.visit_id}-{_told(stopping)}"
     )
+
+
+def _told(alerts: Iterable[Alert]) -> str:
+    """Return what tells these alerts from any others: a rule met by another drug is another one."""
+    return ";".join(sorted(f"{alert.rule}:{','.join(alert.involved)}" for alert in alerts))
 
 
 def _draw_folded(report: Report) -> None:

@@ -1,6 +1,8 @@
 """Below the answer: what the safety rules say, what is decided, what it rests on, who is alike."""
 
+from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import streamlit as st
@@ -120,9 +122,30 @@ def test_milder_alerts_interrupt_nobody_and_what_was_not_checked_is_said(visit, 
     assert not button(app.run(), "Save the decision").disabled
 
 
+def test_what_was_read_of_one_drug_is_not_read_of_another():
+    one = alert("interrupt", "contraindicated")
+    assert safety_panel._told([one]) == safety_panel._told([one])
+    assert safety_panel._told([one]) != safety_panel._told([replace(one, involved=("J01C",))])
+
+
 def test_no_alert_is_not_called_safe(visit, reported):
     reported()
     assert "no proof of safety" in html(opened(visit))
+
+
+def test_a_lasting_disease_of_before_the_last_visit_is_no_news(cohort, visit, monkeypatch):
+    """The drugs of the visit before were given in full knowledge of the visits before that."""
+    oldest = replace(visit, visit_id="1", history=(), diagnoses=("10:N184",))
+    last = replace(visit, visit_id="2", history=(), diagnoses=("10:I10",), medications=("B01A",))
+    now = replace(visit, visit_id="3", history=(oldest, last))
+    seen = {}
+    monkeypatch.setattr(
+        safety_panel, "check", lambda *_, **named: seen.update(named) or Report((), (), 0, ())
+    )
+    monkeypatch.setattr(safety_panel, "st", MagicMock())
+    safety_panel.draw(now, SimpleNamespace(rows=(), thresholds={}, latency_ms={}))
+    assert seen["already_on"] == ("B01A",)
+    assert "10:N184" in seen["facts_before"].past_diagnoses
 
 
 def test_a_typed_allergy_is_checked_beside_the_record(visit, monkeypatch):
