@@ -13,6 +13,7 @@ BENCHMARKS = (
     "hidden_states",
     "ingest",
     "search",
+    "sessions",
     "student",
     "teacher",
     "tile",

@@ -149,7 +149,7 @@ def _measure_way(browser, way: str, cohort: Path, models: Path | None, patients:
     page = browser.new_page(viewport=VIEWPORT)
     page.set_default_timeout(PATIENCE)
     started = time.perf_counter()
-    with _served(way, cohort, models) as address:
+    with served(way, cohort, models) as address:
         page.goto(address)
         _sign_in(page)
         _wait_for_patients(page)
@@ -192,7 +192,7 @@ def _open(page, row: int) -> dict[str, float]:
 
 
 @contextmanager
-def _served(way: str, cohort: Path, models: Path | None) -> Iterator[str]:
+def served(way: str, cohort: Path, models: Path | None) -> Iterator[str]:
     """Serve the app for a while; yields its address as soon as it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -31,6 +31,9 @@ def medications(label: str, chosen: Iterable[str], key: str) -> list[str]:
         format_func=names.get,
         key=key,
         placeholder="Type a name",
+        filter_mode="contains",
+        select_all=False,
+        wrap=True,
     )
 
 
@@ -56,6 +59,9 @@ def _icd(
         format_func=lambda code: names.get(code, code),
         key=key,
         accept_new_options=True,
+        filter_mode="contains",  # the nearest by guess must not be a diagnosis nobody typed
+        select_all=False,
+        wrap=True,
         placeholder="Type a name, or any ICD code",
         help="Offers the codes that the models know; any other code of the ICD tables can be "
         "typed, such as I50.21.",

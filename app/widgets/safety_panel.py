@@ -98,7 +98,10 @@ def _all_quiet(report: Report) -> str:
         words = "No rule was met by what is proposed beyond what the patient is already on."
         words = words if report.repeated else "No rule was met by what is proposed."
     else:
-        words = "Nothing new is contraindicated or major for certain; what is milder is folded."
+        words = (
+            "Nothing new is contraindicated or major for certain; what is milder, or hangs on the "
+            "drug that is chosen, is folded."
+        )
     return f"{words} That is no proof of safety: what was not checked stands below."
 
 
