@@ -1,11 +1,12 @@
 """What the clinician decides, group by group: accepted, changed, or rejected with a reason."""
 
 import json
+from collections.abc import Callable
 
 import pandas as pd
 import streamlit as st
 
-from app import style
+from app import identity, style
 from app.widgets import agreement, notice, safety_panel
 from engine import permissions
 from engine.decision_export import fhir_drafts, summary
@@ -35,7 +36,7 @@ def draw(actor: Actor, cohort: Cohort, visit: Visit, said, pending: bool) -> Non
         _draw_form(decisions, actor, cohort, visit, said, pending)
     else:
         st.caption("Decisions are made by clinicians; this role reads them.")
-    _draw_saved([one for one in saved if one.visit_id == visit.visit_id], cohort, visit)
+    _draw_saved(decisions, [one for one in saved if one.visit_id == visit.visit_id], cohort, visit)
 
 
 def saved_by_visit(actor: Actor, cohort: Cohort, patient_id: str) -> dict[str, str]:
@@ -96,7 +97,7 @@ def _draw_form(
         st.rerun()
 
 
-def _draw_saved(saved: list[Decision], cohort: Cohort, visit: Visit) -> None:
+def _draw_saved(decisions: Decisions, saved: list[Decision], cohort: Cohort, visit: Visit) -> None:
     if not saved:
         st.caption("No decision about this visit has been saved yet.")
         return
@@ -109,7 +110,9 @@ def _draw_saved(saved: list[Decision], cohort: Cohort, visit: Visit) -> None:
             with st.container(horizontal=True):
                 st.download_button(
                     "FHIR drafts",
-                    json.dumps(fhir_drafts(decision), indent=1),
+                    _export(
+                        decisions, decision, "FHIR", json.dumps(fhir_drafts(decision), indent=1)
+                    ),
                     f"decision-{decision.number}.json",
                     "application/fhir+json",
                     icon=":material/data_object:",
@@ -118,13 +121,24 @@ def _draw_saved(saved: list[Decision], cohort: Cohort, visit: Visit) -> None:
                 )
                 st.download_button(
                     "Page to print",
-                    _page(decision, cohort, visit),
+                    _export(decisions, decision, "page", _page(decision, cohort, visit)),
                     f"decision-{decision.number}.html",
                     "text/html",
                     icon=":material/print:",
                     key=f"print-{decision.number}",
                     on_click="ignore",
                 )
+
+
+def _export(decisions: Decisions, decision: Decision, form: str, text: str) -> Callable[[], str]:
+    """Return what gives the text when its button is pressed: once it stands in the audit."""
+    signed_in = identity.afterwards()
+
+    def written() -> str:
+        decisions.exported(signed_in(), decision, form)
+        return text
+
+    return written
 
 
 def _page(decision: Decision, cohort: Cohort, visit: Visit) -> str:
