@@ -32,6 +32,8 @@ _CSS = f"""<style>
 .st-key-patients [data-testid="stElementToolbar"],
 .st-key-audit-rows [data-testid="stElementToolbar"] {{ display: none; }} /* would cover the pages */
 .wb-muted {{ color: {MUTED}; }}
+div[data-testid="stCaptionContainer"] {{ opacity: 1; }} /* Streamlit's own is too pale */
+[data-testid="stCaptionContainer"] p {{ color: {MUTED}; }}
 .wb-small {{ font-size: .87rem; line-height: 1.45; }}
 .wb-number {{ font-variant-numeric: tabular-nums; }}
 .wb-header {{ display: flex; flex-wrap: wrap; align-items: baseline; gap: .35rem .8rem; }}

@@ -39,7 +39,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(
-    cohort: Path, models: Path, data: Path, *options: str, port: int | None = None
+    cohort: Path, models: Path | str, data: Path, *options: str, port: int | None = None
 ) -> Iterator[str]:
     """Serve an installation for a while; gives the address once it answers."""
     port = port or free_port()

@@ -1,0 +1,54 @@
+"""What axe-core finds on every page, for every role: nothing serious, nothing critical.
+
+axe-core is a file of the npm registry. `npm install --prefix .venv/axe axe-core` brings it, as
+the build server does; AXE_CORE names another copy.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.browser import serving, tour
+
+AXE = Path(
+    os.environ.get("AXE_CORE") or serving.ROOT / ".venv/axe/node_modules/axe-core/axe.min.js"
+)
+GRAVE = ("serious", "critical")
+# Streamlit's own, which the app cannot mend: rule → the part of the page, and why.
+ALLOWED: dict[str, tuple[str, str]] = {}
+
+pytestmark = [
+    *serving.IN_A_BROWSER,
+    pytest.mark.skipif(
+        not AXE.is_file(), reason="no axe-core here; npm install --prefix .venv/axe axe-core"
+    ),
+]
+
+
+def violations(page) -> list[str]:
+    """Return what is grave on the page as it stands, a line each."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        f"{rule['impact']} {rule['id']}: {node['html'][:200]} {node['target']}"
+        for rule in found
+        if rule["impact"] in GRAVE
+        for node in rule["nodes"]
+        if not _is_allowed(rule["id"], node["html"])
+    ]
+
+
+def _is_allowed(rule: str, html: str) -> bool:
+    part, _ = ALLOWED.get(rule, (None, ""))
+    return part is not None and part in html
+
+
+@pytest.mark.parametrize("role", ["clinician", "administrator", "auditor"])
+def test_no_page_has_a_grave_violation(role, page, tiny_cohort, tiny_pair, tmp_path):
+    found = {}
+    with serving.served(tiny_cohort, tiny_pair, tmp_path / "data") as address:
+        for stop in tour.visit(page, address, role):
+            if lines := violations(page):
+                found[stop.name] = lines
+    assert not found, "\n".join(f"{name}: {line}" for name in found for line in found[name])
