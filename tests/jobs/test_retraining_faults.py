@@ -178,7 +178,7 @@ def test_several_processes_of_a_recipe_are_started_by_torchrun(tmp_path, tiny_re
 
 def test_two_workers_of_one_name_are_refused(installation, stand_ins):
     with working(installation), pytest.raises(WorkbenchError, match="runs already"):
-        worker.Worker(installation, "a", "cpu").work()
+        worker.Worker(installation, "a", "cpu").work(drain=True)
 
 
 def test_two_processes_never_work_on_one_run(tmp_path, monkeypatch):

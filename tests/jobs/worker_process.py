@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.installation import Installation
+from engine.jobs import presence
 from engine.jobs.client import Client, Run
 from engine.jobs.worker import Worker
 
@@ -92,6 +93,7 @@ def working(installation: Installation, name: str = "a") -> Iterator[Worker]:
     thread = threading.Thread(target=worker.work)
     thread.start()
     try:
+        until(lambda: presence.is_living(installation, name) or not thread.is_alive())
         yield worker
     finally:
         worker.stop()
