@@ -32,6 +32,7 @@ _CSS = f"""<style>
 .st-key-patients [data-testid="stElementToolbar"],
 .st-key-audit-rows [data-testid="stElementToolbar"] {{ display: none; }} /* would cover the pages */
 .wb-muted {{ color: {MUTED}; }}
+[data-testid="stCode"] .token.parameter {{ color: {INK} !important; }} /* its yellow, too */
 div[data-testid="stCaptionContainer"] {{ opacity: 1; }} /* Streamlit's own is too pale */
 [data-testid="stCaptionContainer"] p {{ color: {MUTED}; }}
 .wb-small {{ font-size: .87rem; line-height: 1.45; }}

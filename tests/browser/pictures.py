@@ -28,24 +28,27 @@ def main(folder: Path = serving.ROOT / "docs" / "images") -> None:
             executable_path=serving.CHROMIUM, args=serving.ARGUMENTS
         )
         with serving.served(sample, "", Path(data)) as address, tqdm(unit="picture") as bar:
-            for width in WIDTHS:
-                for role in ("clinician", "administrator", "auditor"):
-                    page = browser.new_page(viewport={"width": width, "height": HEIGHT})
-                    page.set_default_timeout(serving.PATIENCE)
-                    for stop in tour.visit(page, address, role):
-                        if stop.name in ONLY.get(role, (stop.name,)):
-                            _keep(page, stop, folder / f"{stop.name}-{width}.png")
-                            bar.update()
-                    page.close()
+            for role in ("clinician", "administrator", "auditor"):
+                page = browser.new_page(viewport={"width": WIDTHS[0], "height": HEIGHT})
+                page.set_default_timeout(serving.PATIENCE)
+                for stop in tour.visit(page, address, role):
+                    if stop.name in ONLY.get(role, (stop.name,)):
+                        _keep(page, stop, folder)
+                        bar.update()
+                page.close()
         browser.close()
 
 
-def _keep(page, stop: tour.Stop, path: Path) -> None:
-    tour.show(page, stop)
-    page.screenshot(path=path, animations="disabled")
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    small.save(path, optimize=True)
+def _keep(page, stop: tour.Stop, folder: Path) -> None:
+    for width in reversed(WIDTHS):  # the widest last, in which the tour goes on
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        page.wait_for_timeout(600)  # charts and tables take up their new width
+        tour.show(page, stop)
+        path = folder / f"{stop.name}-{width}.png"
+        page.screenshot(path=path, animations="disabled")
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        small.save(path, optimize=True)
 
 
 if __name__ == "__main__":
