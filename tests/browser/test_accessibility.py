@@ -15,6 +15,9 @@ AXE = Path(
     os.environ.get("AXE_CORE") or serving.ROOT / ".venv/axe/node_modules/axe-core/axe.min.js"
 )
 GRAVE = ("serious", "critical")
+LOOKS = 6  # at a page whose drawing may not have come to rest
+SETTLED = """() => !document.querySelector('[data-stale="true"]') && !document.querySelector(
+  '[data-testid="stApp"][data-test-script-state="running"]')"""
 # Streamlit's own, which the app cannot mend: rule → the part of the page, and why.
 ALLOWED: dict[str, tuple[str, str]] = {}
 
@@ -27,7 +30,20 @@ pytestmark = [
 
 
 def violations(page) -> list[str]:
-    """Return what is grave on the page as it stands, a line each."""
+    """Return what is grave on the page and stays so, a line each.
+
+    What Streamlit is about to draw again it shows paler for a moment, which is no fault of a page.
+    """
+    lines: list[str] = []
+    for _ in range(LOOKS):
+        page.wait_for_function(SETTLED)
+        if not (lines := _violations_now(page)):
+            break
+        page.wait_for_timeout(1000)
+    return lines
+
+
+def _violations_now(page) -> list[str]:
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")["violations"]
     return [
