@@ -1,7 +1,7 @@
 # make run     set up once, then start the app and a retraining worker beside it
 # make test    set up once, then run every test
 # make lint    style and format check
-# make bench   every benchmark, ingest at the size of MIMIC-IV included (a quarter hour, 4 GB of disk)
+# make bench   every benchmark, ingest at the size of MIMIC-IV included (half an hour or more, 4 GB of disk)
 
 PORT ?= 8501
 COHORT ?= data/sample
@@ -38,7 +38,7 @@ lint: .venv/installed-dev
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check .
 
 bench: .venv/installed-dev $(BASE) $(SAMPLE)
-	@for name in student train-student hidden-states teacher app "ingest --patients 300000"; do \
+	@for name in student train-student hidden-states teacher growth app sessions "ingest --patients 300000"; do \
 		$(VENV)/python -m bench $$name || exit $$?; done
 
 clean:

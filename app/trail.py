@@ -12,7 +12,8 @@ from engine.permissions import Actor
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
 
-OPENED, SHOWN, WHAT_IF = "audited_patient", "audited_answers", "audited_what_ifs"
+OPENED, SHOWN = "audited_patient", "audited_answers"
+SIMILAR, WHAT_IF = "audited_similar", "audited_what_ifs"
 
 
 def patient_opened(actor: Actor, cohort: Cohort, patient_id: str) -> None:
@@ -45,6 +46,21 @@ def recommendation_shown(actor: Actor, cohort: Cohort, visit: Visit, said) -> No
         },
     )
     st.session_state[SHOWN].add(shown)
+
+
+def similar_shown(actor: Actor, cohort: Cohort, visit: Visit, patient_ids: list[str]) -> None:
+    """Record which other patients are about to be shown beside a visit."""
+    shown = "similar", visit.visit_id, *patient_ids
+    seen = st.session_state.setdefault(SIMILAR, set())
+    if shown in seen:
+        return
+    audit = identity.audit()
+    details = {
+        "patient": audit.pseudonym(cohort.fingerprint, visit.patient_id),
+        "similar": [audit.pseudonym(cohort.fingerprint, one) for one in patient_ids],
+    }
+    audit.write(actor, "similar patients shown", details)
+    seen.add(shown)
 
 
 def what_if_shown(actor: Actor, cohort: Cohort, visit: Visit, said) -> None:

@@ -14,7 +14,6 @@ from engine.terminology import atc, icd
 SHOWN_FOR, SHOWN_AGAINST = 6, 3
 LEAST = 0.005  # of probability: smaller effects are rounded away
 AT_ONCE = 4  # prompts between two steps of the progress bar
-KIND = {"diagnosis": "diagnosis", "procedure": "procedure", "medication": "medication before"}
 
 
 def draw(cohort: Cohort, visit: Visit, recommender, said) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from app import style
+from app import style, trail
 from engine import permissions
 from engine.permissions import Actor
 from engine.records.cohort import Cohort
@@ -21,6 +21,7 @@ def draw(actor: Actor, cohort: Cohort, visit: Visit, recommender) -> None:
     if not found:
         st.caption("There is no other patient in this cohort.")
         return
+    trail.similar_shown(actor, cohort, visit, [one.visit.patient_id for one in found])
     may_see = permissions.allowed(actor, "find patients")
     cards = "".join(_card(one, cohort, may_see) for one in found)
     st.html(f'<div class="wb-cards five">{cards}</div>')

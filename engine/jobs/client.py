@@ -12,6 +12,7 @@ missing.
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -108,7 +109,8 @@ class Client:
                 "device": request.device,
             }
             self._audit.record(database, actor, "retraining submitted", details)
-        self._queue.add(run.run_id, 1, request.device, number)
+        with suppress(WorkbenchError):  # it is submitted: whoever looks next hands it over
+            self._queue.add(run.run_id, 1, request.device, number)
         return run.run_id
 
     def runs(self) -> list[Run]:
@@ -149,7 +151,8 @@ class Client:
         if run.status not in UNDER_WAY:
             raise WorkbenchError(f"run {run_id}: is {run.status} already; nothing to cancel")
         self._change(actor, run, "retraining cancelled", {"wanted": "cancel"})
-        self._queue.cancel(run_id, run.attempt)
+        with suppress(WorkbenchError):
+            self._queue.cancel(run_id, run.attempt)
 
     def resume(self, actor: Actor | None, run_id: str) -> None:
         """Queue a run again that was interrupted, was cancelled or failed; what is done stays done.
@@ -162,8 +165,9 @@ class Client:
             raise WorkbenchError(f"run {run_id}: is {run.status}; there is nothing to resume")
         change = {"wanted": "run", "attempt": run.attempt + 1}
         self._change(actor, run, "retraining resumed", change)
-        self._queue.cancel(run_id, run.attempt)  # should its worker come back, it leaves it alone
-        self._queue.add(run_id, run.attempt + 1, run.request.device, run.number)
+        with suppress(WorkbenchError):
+            self._queue.cancel(run_id, run.attempt)  # its worker, should it come back, leaves it
+            self._queue.add(run_id, run.attempt + 1, run.request.device, run.number)
 
     def workers(self) -> list[LivingWorker]:
         """Return the workers that live."""

@@ -1,5 +1,6 @@
 """Below the answer: what the safety rules say, what is decided, what it rests on, who is alike."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -8,7 +9,7 @@ import pytest
 import streamlit as st
 
 from app.widgets import basis_panel, confidence, decision_panel, safety_panel, similar_panel
-from engine import basis
+from engine import basis, store
 from engine.decisions import Decisions, Item
 from engine.installation import Installation
 from engine.permissions import Actor
@@ -274,6 +275,12 @@ def test_similar_patients_are_drawn_with_what_they_were_given(visit, reported):
     assert not app.exception and not app.error
     assert html(app).count(" alike</span>") == 5
     assert f"patient {visit.patient_id}<" not in html(app)
+    app.run()
+    with store.opened(Installation.current().database) as database:
+        rows = list(database["audit"].rows_where("action = 'similar patients shown'"))
+    assert len(rows) == 1  # drawing them again writes nothing
+    assert len(json.loads(rows[0]["details"])["similar"]) == 5
+    assert visit.patient_id not in rows[0]["details"]
 
 
 def test_an_id_is_shown_only_to_who_may_see_patients(visit, cohort):

@@ -22,8 +22,7 @@ SETTLED = """() => !document.querySelector('[data-stale="true"]') && !document.q
 ALLOWED: dict[str, tuple[str, str]] = {
     "scrollable-region-focusable": (
         "react-aria",
-        "the box that a multiselect keeps its tags in, for a moment before it has their height; "
-        "the tags within it take the focus",
+        "the box that a multiselect keeps many tags in; the tags within it take the focus",
     ),
 }
 

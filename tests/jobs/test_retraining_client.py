@@ -47,6 +47,20 @@ def test_runs_are_done_one_after_the_other_and_audited(
     assert [state for _, state, _ in client.progress(first).stages] == ["done"] * len(STAGES)
 
 
+def test_what_the_queue_could_not_be_told_is_submitted_all_the_same(
+    installation, client, tiny_request, monkeypatch
+):
+    def unreachable(*_):
+        raise WorkbenchError("the job database does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Queue, "add", unreachable)
+        run_id = client.submit(ANNA, tiny_request)
+    assert [(run.run_id, run.status) for run in client.runs()] == [(run_id, "queued")]
+    assert client._queue.attempts({run_id: 1})[run_id].state == "queued"  # handed over by the look
+    assert actions(installation) == ["retraining submitted"]
+
+
 def test_a_running_run_is_cancelled_and_goes_on_where_it_was(
     installation, client, tiny_request, stand_ins, order
 ):

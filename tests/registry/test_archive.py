@@ -210,7 +210,7 @@ def test_a_file_that_has_no_place_in_a_version_is_refused(exported, elsewhere, n
 @pytest.mark.parametrize("first", ["../evil.txt", "/etc/evil.txt", "evil.txt", ".x/evil.txt", ""])
 def test_a_hostile_first_name_never_names_the_version(elsewhere, tmp_path, first):
     path = write(tmp_path / "in.tar.gz", {first: b"evil"})
-    refused(elsewhere, path)
+    assert refused(elsewhere, path)
 
 
 def test_a_file_beyond_the_manifest_is_refused(exported, elsewhere):
@@ -329,7 +329,7 @@ def test_a_negative_size_is_refused(elsewhere, tmp_path):
     member.size = -512
     path = tmp_path / "in.tar.gz"
     path.write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(10_000)))
-    refused(elsewhere, path)
+    assert refused(elsewhere, path)
 
 
 def test_a_thousand_files_are_refused(exported, elsewhere):
@@ -342,14 +342,14 @@ def test_a_thousand_files_are_refused(exported, elsewhere):
 def test_what_is_no_archive_is_refused(elsewhere, tmp_path, content):
     path = tmp_path / "in.tar.gz"
     path.write_bytes(content)
-    refused(elsewhere, path)
+    assert refused(elsewhere, path)
 
 
 @pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
 def test_an_archive_that_was_cut_short_is_refused(exported, elsewhere, part):
     content = exported.read_bytes()
     exported.write_bytes(content[: int(len(content) * part)])
-    refused(elsewhere, exported)
+    assert refused(elsewhere, exported)
 
 
 def test_a_missing_archive_is_named(elsewhere, tmp_path):
