@@ -40,9 +40,22 @@ def _open_clicked() -> None:
     """Leave for the patient whose row was clicked; nothing is searched or drawn before."""
     table = st.session_state.get("patients")
     for row_number, _ in table.selection.cells if table else ():
-        session.open_patient(st.session_state["listed"][row_number])
         del st.session_state["patients"]  # or who comes back at once would be sent here again
-        st.switch_page("views/recommend.py")
+        _open(row_number)
+
+
+def _open_pressed() -> None:
+    """Leave for the patient whose id was pressed.
+
+    An id is a button because Streamlit tells of a press at once, of a click beside it only after
+    150 ms, in which more cells might be chosen.
+    """
+    _open(st.session_state["pressed"]["row"])
+
+
+def _open(row_number: int) -> None:
+    session.open_patient(st.session_state["listed"][row_number])
+    st.switch_page("views/recommend.py")
 
 
 def _ask(facets: dict) -> dict:
@@ -139,7 +152,9 @@ def _draw_table(rows: list[dict], searched: bool) -> None:
         selection_mode="single-cell",
         alt="Patients found",
         column_config={
-            "Patient": st.column_config.TextColumn(width=95),
+            "Patient": st.column_config.ButtonColumn(
+                width=95, alignment="left", on_click=_open_pressed, key="pressed"
+            ),
             "Age": st.column_config.NumberColumn(width=50, alignment="right"),
             "Sex": st.column_config.TextColumn(width=70),
             "Visits": st.column_config.NumberColumn(width=55, alignment="right"),

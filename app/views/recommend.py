@@ -4,6 +4,9 @@ Nothing here waits for the teacher. The student's answer is drawn at once; a fra
 nothing looks a few times a second whether there is more, and then the page is drawn again.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import streamlit as st
 
 from app import identity, session, style, trail
@@ -46,8 +49,9 @@ def show() -> None:
     visits = cohort.visits(patient_id)
     trail.patient_opened(actor, cohort, patient_id)  # or the patient is not shown
     visit = _choose_visit(visits)
-    _draw_visits(cohort, visits, visit, decision_panel.saved_by_visit(actor, cohort, patient_id))
-    seen = _draw_models(actor, cohort, visit)
+    decided = decision_panel.saved_by_visit(actor, cohort, patient_id)
+    draw_timeline = _draw_visits(cohort, visits, visit, decided)
+    seen = _draw_models(actor, cohort, visit, draw_timeline)
     _draw_other_visits(cohort, visits, visit)
     if not all(seen):
         session.ask_teacher(cohort, visit)  # last, so that it does not slow what can be drawn now
@@ -75,7 +79,11 @@ def _choose_visit(visits: list[Visit]) -> Visit:
 
 def _draw_visits(
     cohort: Cohort, visits: list[Visit], visit: Visit, decided: dict[str, str]
-) -> None:
+) -> Callable[[], None]:
+    """Draw who it is and the visit chosen; return what draws the timeline in the place kept free.
+
+    A browser takes as long for the timeline as for the models' chart, which is waited for.
+    """
     patient_header.draw(visit, visits, cohort.split_of(visit.patient_id))
     notice.decision_support()
     with st.container(
@@ -84,7 +92,17 @@ def _draw_visits(
         st.subheader("Visits", anchor=False, width="content")
         st.html(timeline.legend(bool(decided)), width="stretch")
         _draw_visit_chooser(visits, visit)
-    st.plotly_chart(
+    place = st.container(key="timeline-place")
+    visit_record.draw_leading(visit, cohort.title)
+    with st.expander(f"This visit in full: {visit_record.count(visit)}"):
+        visit_record.draw(visit, cohort.title, atc.name)
+    return partial(_draw_timeline, place, cohort, visits, visit, decided)
+
+
+def _draw_timeline(
+    place, cohort: Cohort, visits: list[Visit], visit: Visit, decided: dict[str, str]
+) -> None:
+    place.plotly_chart(
         timeline.figure(visits, visit.visit_id, cohort.title, atc.name, decided),
         key="timeline",
         config=style.CHART_CONFIG,
@@ -93,9 +111,6 @@ def _draw_visits(
         selection_mode="points",
         alt="Visits of this patient on a time axis",
     )
-    visit_record.draw_leading(visit, cohort.title)
-    with st.expander(f"This visit in full: {visit_record.count(visit)}"):
-        visit_record.draw(visit, cohort.title, atc.name)
 
 
 def _draw_visit_chooser(visits: list[Visit], visit: Visit) -> None:
@@ -139,8 +154,11 @@ def _draw_other_visits(cohort: Cohort, visits: list[Visit], visit: Visit) -> Non
 # ---------------------------------------------------------------- the models
 
 
-def _draw_models(actor: Actor, cohort: Cohort, visit: Visit) -> tuple:
-    """Draw what the models have answered so far; return the progress that this is drawn from."""
+def _draw_models(actor: Actor, cohort: Cohort, visit: Visit, then: Callable[[], None]) -> tuple:
+    """Draw what the models have answered so far, and `then` what can wait for that.
+
+    Returns the progress that this is drawn from.
+    """
     by, options = _ask_order()
     try:
         models = session.models()  # once: another pair may be put in use while the page is drawn
@@ -149,9 +167,11 @@ def _draw_models(actor: Actor, cohort: Cohort, visit: Visit) -> tuple:
     except WorkbenchError as error:
         notice.error(str(error), title="The models cannot be asked")
         st.button("Load the models again", on_click=session.load_again, icon=":material/replay:")
+        then()
         return ()
     if recommender is None:
         skeleton.draw(f"The models are {LOADING}")
+        then()
         return seen
     with options:
         with_sets = _ask_for_sets(recommender.pair)
@@ -168,6 +188,7 @@ def _draw_models(actor: Actor, cohort: Cohort, visit: Visit) -> tuple:
     said = recommender.combine(visit, answers)
     trail.recommendation_shown(actor, cohort, visit, said)  # or it is not
     _draw_answer(cohort, visit, recommender, said, by, with_sets, waiting)
+    then()
     if note := session.pick_up_note():
         st.caption(style.literal(note))
     second_look.draw(actor, cohort, visit, recommender, said)
