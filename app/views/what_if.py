@@ -15,7 +15,7 @@ from engine.errors import WorkbenchError
 from engine.evidence import input_hash
 from engine.permissions import Actor
 from engine.records.cohort import Cohort
-from engine.records.fhir import LARGEST, FhirRecord, read_bundle
+from engine.records.fhir import LARGEST, FhirRecord, Remark, read_bundle
 from engine.records.schema import Visit
 from engine.terminology import atc
 from engine.what_if import changes, edit, new_patient
@@ -127,15 +127,20 @@ def _read_bundle() -> Visit | None:
         f"{len(record.visits)} visits read; the latest has {len(visit.diagnoses)} diagnoses, "
         f"{len(visit.procedures)} procedures and {len(visit.medications)} medication groups."
     )
-    if record.unread:
-        with st.expander(f"Not read ({len(record.unread)})"):
-            for one in record.unread[:SHOWN_UNREAD]:
-                st.markdown(f"- {style.literal(one.what)}: {style.literal(one.why)}")
+    _list_remarks("Not read", record.unread)
+    _list_remarks("Assumed", record.assumed)
     if record.allergies:
         key = f"allergies-{visit.visit_id}"
         names = (name.replace(",", " ") for name in record.allergies)  # which parts them there
         st.session_state.setdefault(key, ", ".join(names))
     return visit
+
+
+def _list_remarks(title: str, remarks: tuple[Remark, ...]) -> None:
+    if remarks:
+        with st.expander(f"{title} ({len(remarks)})"):
+            for one in remarks[:SHOWN_UNREAD]:
+                st.markdown(f"- {style.literal(one.what)}: {style.literal(one.why)}")
 
 
 def _parsed(text: str) -> FhirRecord:

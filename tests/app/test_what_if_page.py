@@ -117,6 +117,11 @@ def test_a_fhir_bundle_is_read_and_what_was_not_is_listed(app):
             "id": "c",
             "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "I48.91"}]},
         },
+        {
+            "resourceType": "MedicationStatement",
+            "id": "s",
+            "medicationCodeableConcept": {"text": "warfarin"},
+        },
         {"resourceType": "Observation", "id": "o"},
         {"resourceType": "AllergyIntolerance", "id": "a", "code": {"text": "Penicillin"}},
     ]
@@ -125,6 +130,8 @@ def test_a_fhir_bundle_is_read_and_what_was_not_is_listed(app):
     assert not app.exception and not app.error
     assert student(app)
     assert any("Observation" in one.value for one in app.markdown)
+    assert any("home medication" in one.value for one in app.markdown)
+    assert app.multiselect[2].value == ["B01A"]
     assert app.text_input[0].value == "Penicillin"
 
 

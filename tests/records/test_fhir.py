@@ -114,8 +114,69 @@ def test_both_versions_of_icd_and_of_procedures_are_read():
     ids=["plain text", "RxNorm", "ATC"],
 )
 def test_drugs_are_read_by_name_and_by_code(concept):
-    one = {"resourceType": "MedicationStatement", "id": "m", "medicationCodeableConcept": concept}
+    one = {"resourceType": "MedicationRequest", "id": "m", "medicationCodeableConcept": concept}
     assert read(PATIENT, SECOND, one).visits[-1].medications == ("B01A",)
+
+
+def statement(name="Warfarin", **more):
+    concept = {"medicationCodeableConcept": {"text": name}}
+    return {"resourceType": "MedicationStatement", "id": "s", "status": "active", **concept, **more}
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        {},
+        {"dateAsserted": "2024-06-14"},
+        {"dateAsserted": "2024-06-14T09:00:00Z", "context": {"reference": "Encounter/e2"}},
+        {"effectivePeriod": {"start": "2019-02"}, "context": {"reference": "Encounter/e2"}},
+    ],
+    ids=["undated", "asserted at admission", "asserted in the encounter", "taken since long ago"],
+)
+def test_home_medication_is_known_before_the_visit_and_no_answer_of_it(dates):
+    now = read(PATIENT, SECOND, statement(**dates), request("furosemide")).visits[-1]
+    assert now.medications == ("C03C",)
+    assert now.previous_medications == ("B01A",)
+    assert now.history[-1].drugs == ("Warfarin",)
+    assert now.history[-1].admit_time < now.admit_time
+
+
+def test_home_medication_hides_nothing_of_the_visit_before():
+    record = read(PATIENT, FIRST, SECOND, request("metoprolol", "e1"), statement())
+    assert len(record.visits) == 2
+    assert record.visits[-1].medications == ()
+    assert set(record.visits[-1].previous_medications) == {"B01A", "C07A"}
+
+
+def test_what_was_assumed_of_a_medication_is_said():
+    record = read(PATIENT, SECOND, statement(), request("furosemide", None))
+    assert not record.unread
+    told = {one.what: one.why for one in record.assumed}
+    assert "home medication, before the visit of 14 June 2024" in told["MedicationStatement/s"]
+    assert "as of the latest" in told["MedicationRequest/m"]
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        {"effectiveDateTime": "2024-06-15"},
+        {"category": {"coding": [{"code": "inpatient"}]}},
+    ],
+    ids=["dated", "marked inpatient"],
+)
+def test_what_was_taken_during_the_stay_is_of_the_stay(within):
+    record = read(PATIENT, SECOND, statement(**within))
+    assert record.visits[-1].medications == ("B01A",)
+    assert record.visits[-1].history == ()
+
+
+def test_home_medication_of_an_earlier_stay_stands_before_that_stay():
+    named = statement(context={"reference": "Encounter/e1"})
+    dated = statement("aspirin", dateAsserted="2023-01-06")
+    record = read(PATIENT, FIRST, SECOND, named, dated, request("metoprolol", "e1"))
+    home, first, second = record.visits
+    assert set(home.medications) > {"B01A"}
+    assert (first.medications, second.medications) == (("C07A",), ())
 
 
 def test_a_medication_elsewhere_in_the_bundle_is_followed():
@@ -237,6 +298,7 @@ _anything = some.recursive(
     max_leaves=8,
 )
 
+DRUGS = ("MedicationRequest", "MedicationStatement")
 FIELDS = (
     "id",
     "class",
@@ -246,6 +308,9 @@ FIELDS = (
     "status",
     "encounter",
     "authoredOn",
+    "effectivePeriod",
+    "dateAsserted",
+    "category",
     "recordedDate",
     "verificationStatus",
     "dosageInstruction",
@@ -263,7 +328,7 @@ FIELDS = (
         some.fixed_dictionaries(
             {
                 "resourceType": some.sampled_from(
-                    ["Encounter", "Condition", "Procedure", "MedicationRequest", "Medication"]
+                    ["Encounter", "Condition", "Procedure", *DRUGS, "Medication"]
                 )
             },
             optional=dict.fromkeys(FIELDS, _anything),
