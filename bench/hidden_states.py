@@ -1,6 +1,6 @@
 """How fast a cohort's hidden states are cached, against one long batch and against a plain way.
 
-    python -m bench hidden-states [COHORT] [--prompts 96] [--json FILE]
+    python -m bench hidden-states [COHORT] [--prompts 192] [--json FILE]
 
 The teacher in use reads some prompts, spread over the cohort, exactly as `train hidden-states`
 does: rendered, tokenised, batched by length, written to disk. The long batch is prompts of the
@@ -41,9 +41,8 @@ def measure(pair: Pair, cohort: Cohort, prompts: int) -> dict:
     adapter = pair.folder / ADAPTER
     teacher = Teacher.of(pair.recipe, adapter, len(pair.vocabulary.medications))
     start = time.perf_counter()
-    texts = [teacher.prompt(visit, cohort.title).text for visit in visits]
+    ids = [row.tolist() for row in hidden_states.tokenised(teacher, visits, cohort.title)]
     rendering = time.perf_counter() - start
-    ids = [teacher.token_ids(text) for text in texts]
     tokens, budget = sum(map(len, ids)), pair.recipe.prompt.max_tokens
     long = [(ids[0] * budget)[:budget]] * max(1, teacher.batch_tokens // budget)
     teacher.read(long)  # the first call of a process is slow
@@ -92,7 +91,7 @@ def as_text(figures: dict) -> str:
         lines.append(f"  {way:<48}{rate:>10,.0f} tokens/s")
     lines += [
         f"  {'padding, share of the tokens':<48}{figures['padding_share']:>10.1%}",
-        f"  {'rendering a prompt, part of the above':<48}{figures['rendering_ms_each']:>10.1f} ms",
+        f"  {'rendering a prompt into tokens, part of it':<48}{figures['rendering_ms_each']:>10.1f} ms",
         f"  {'cache, share of one long batch':<48}{share:>10.0%}"
         f" (target {TARGET:.0%}: {'met' if share >= TARGET else 'NOT MET'})",
         f"  {'cache against plain':<48}{ratios['cache against plain']:>10.1f} times",
@@ -154,7 +153,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command."""
     parser = subparsers.add_parser("hidden-states", help="time the cache of hidden states")
     parser.add_argument("cohort", type=Path, nargs="?", default=COHORT, metavar="COHORT")
-    parser.add_argument("--prompts", type=int, default=96, metavar="N", help="visits (default 96)")
+    parser.add_argument(
+        "--prompts", type=int, default=192, metavar="N", help="visits (default 192)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     parser.set_defaults(run=run)
 
