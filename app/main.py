@@ -17,6 +17,8 @@ from engine import permissions  # noqa: E402
 from engine.installation import Installation  # noqa: E402
 from engine.permissions import Actor, NotAllowed  # noqa: E402
 
+ABOUT = "Medication recommendations by two models, side by side."
+
 
 class Entry(NamedTuple):
     """A page, and what one must be allowed to do to open it."""
@@ -46,6 +48,7 @@ def main() -> None:
         page_icon=str(ROOT / "app" / "icon.svg"),
         layout="wide",
         initial_sidebar_state="collapsed",
+        menu_items={"About": ABOUT},  # with an entry of the app the menu of the theme is shown
     )
     st.logo(str(ROOT / "app" / "logo.svg"), size="large")
     style.apply()

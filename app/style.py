@@ -1,22 +1,48 @@
 """The one visual language: colours, type and spacing of every page and chart."""
 
+from functools import cache
 from html import escape
 
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.palette import FONT, INK, LINE, MUTED, ORANGE, PRIMARY, SURFACE
+from engine.palette import (
+    CARE,
+    CARE_EDGE,
+    CARE_LINE,
+    CARE_TINT,
+    DARK,
+    FONT,
+    GREY,
+    GREY_STRONG,
+    GROUND,
+    INK,
+    LINE,
+    MUTED,
+    ORANGE,
+    ORANGE_LIGHT,
+    PRIMARY,
+    PRIMARY_EDGE,
+    PRIMARY_LIGHT,
+    PRIMARY_TINT,
+    STOP,
+    STOP_EDGE,
+    STOP_LINE,
+    STOP_TINT,
+    SURFACE,
+    VIOLET,
+    VIOLET_LIGHT,
+    for_both,
+)
 
-PAST = "#9fb6c1"
-LATER = "#d3dde3"
-
-# Who proposes a medication group: (teacher's bar, student's bar). Told apart by lightness too.
+# Who proposes a medication group: (teacher's bar, student's bar, words), told apart by lightness
+# too.
 AGREEMENT = {
-    "both": ("#0b6e75", "#7cc0bd"),
-    "teacher": ("#6b4fa0", "#c6b9e3"),
-    "student": ("#c8701b", "#f0bd86"),
-    "neither": ("#75838f", "#c2ccd3"),
-    "waiting": ("#0b6e75", "#7cc0bd"),
+    "both": (PRIMARY, PRIMARY_LIGHT, PRIMARY),
+    "teacher": (VIOLET, VIOLET_LIGHT, VIOLET),
+    "student": (ORANGE, ORANGE_LIGHT, CARE),
+    "neither": (GREY_STRONG, GREY, MUTED),
+    "waiting": (PRIMARY, PRIMARY_LIGHT, PRIMARY),
 }
 AGREEMENT_LABEL = {
     "both": "Both propose",
@@ -26,7 +52,7 @@ AGREEMENT_LABEL = {
     "waiting": "The student; no answer of the teacher yet",
 }
 
-_CSS = f"""<style>
+_CSS = f"""
 .block-container, [data-testid="stMainBlockContainer"] {{ max-width: 1560px;
   padding-left: 2.2rem; padding-right: 2.2rem; }}
 .st-key-patients [data-testid="stElementToolbar"],
@@ -41,21 +67,28 @@ div[data-testid="stCaptionContainer"] {{ opacity: 1; }} /* Streamlit's own is to
 .wb-header h1 {{ font-size: 1.7rem; font-weight: 650; margin: 0; padding: 0; color: {INK}; }}
 .wb-badge {{ display: inline-block; padding: .08rem .55rem; border-radius: 1rem; font-size: .82rem;
   font-weight: 600; border: 1px solid {LINE}; background: {SURFACE}; color: {MUTED}; }}
-.wb-badge.strong {{ background: #e2f1f0; border-color: #b7dbd8; color: {PRIMARY}; }}
-.wb-badge.warn {{ background: #fdf1e3; border-color: #f0d2ae; color: #8a4b0c; }}
+.wb-badge.strong {{ background: {PRIMARY_TINT}; border-color: {PRIMARY_EDGE}; color: {PRIMARY}; }}
+.wb-badge.warn {{ background: {CARE_TINT}; border-color: {CARE_LINE}; color: {CARE}; }}
 .wb-facts {{ display: flex; flex-wrap: wrap; gap: .2rem 2.6rem; margin-top: .5rem; }}
 .wb-fact .label {{ color: {MUTED}; font-size: .8rem; }}
 .wb-fact .value {{ font-weight: 600; font-variant-numeric: tabular-nums; }}
-.wb-notice {{ background: #fff7e8; border: 1px solid #f1dcb3; border-left: 4px solid #d99a2b;
-  border-radius: .4rem; padding: .45rem .8rem; }}
-.wb-notice b {{ color: #6d4708; }}
-.wb-notice.error {{ background: #fdf0ef; border-color: #efc9c5; border-left-color: #b3382c; }}
+.wb-notice {{ background: {CARE_TINT}; border: 1px solid {CARE_LINE};
+  border-left: 4px solid {CARE_EDGE}; border-radius: .4rem; padding: .45rem .8rem; }}
+.wb-notice b {{ color: {CARE}; }}
+.wb-notice.error {{ background: {STOP_TINT}; border-color: {STOP_LINE};
+  border-left-color: {STOP_EDGE}; }}
 .wb-sign-in {{ margin-top: 5vh; text-align: center; }}
 .wb-sign-in h1 {{ font-size: 1.7rem; font-weight: 650; margin: 0; padding: 0; color: {INK}; }}
 .wb-foot {{ text-align: center; }}
 .st-key-demonstration .title {{ font-weight: 600; }}
 [data-testid="stLayoutWrapper"]:has(> .st-key-sign-in) {{ align-self: center; }}
-[data-testid="stToolbar"] {{ box-sizing: border-box; padding-right: 15rem; }} /* the account's */
+button[data-testid$="-primary"] {{ color: {GROUND} !important; }} /* its white is too pale */
+[data-testid="stStatusWidget"] {{ display: none; }} /* what is still to come says so in its place */
+[data-testid="stMainMenuButton"]::before {{ content: "contrast"; font-size: 1.3rem;
+  font-family: "Material Symbols Rounded"; }} /* the menu is that of the theme */
+[data-testid="stMainMenuButton"] > * {{ display: none; }}
+[data-testid="stApp"]:has(.st-key-account) [data-testid="stToolbar"] {{ box-sizing: border-box;
+  padding-right: 14rem; }} /* the account's place */
 [data-testid="stLayoutWrapper"]:has(> .st-key-account) {{ position: absolute; }}
 .st-key-account {{ position: fixed; top: .5rem; right: 1.4rem; height: 2.6rem; width: auto;
   gap: 1.1rem; z-index: 1000000; }}
@@ -93,6 +126,7 @@ div[data-testid="stCaptionContainer"] {{ opacity: 1; }} /* Streamlit's own is to
 .wb-legend {{ display: flex; flex-wrap: wrap; gap: .25rem 1.2rem; }}
 .wb-hidden {{ position: absolute; width: 1px; height: 1px; overflow: hidden;
   clip-path: inset(50%); }}
+.st-key-timeline-place {{ min-height: 150px; }} /* the timeline comes after the answer */
 .wb-scroll {{ overflow-x: auto; }}
 .wb-stages {{ display: flex; list-style: none; margin: .4rem 0 .2rem 0; padding: 0; }}
 .wb-stages li {{ flex: 1 1 0; min-width: 4.6rem; display: flex; flex-direction: column;
@@ -102,15 +136,15 @@ div[data-testid="stCaptionContainer"] {{ opacity: 1; }} /* Streamlit's own is to
 .wb-stages li.done + li::before {{ background: {PRIMARY}; }}
 .wb-stages .dot {{ position: relative; z-index: 1; width: 1.6rem; height: 1.6rem;
   border-radius: 50%; line-height: 1.4rem; font-weight: 700; font-size: .9rem;
-  border: 2px solid {LINE}; background: #ffffff; color: #ffffff; }}
+  border: 2px solid {LINE}; background: {GROUND}; color: {GROUND}; }}
 .wb-stages .done .dot {{ background: {PRIMARY}; border-color: {PRIMARY}; }}
-.wb-stages .running .dot {{ border-color: {PRIMARY}; background: #e2f1f0;
+.wb-stages .running .dot {{ border-color: {PRIMARY}; background: {PRIMARY_TINT};
   animation: wb-pulse 1.6s ease-in-out infinite; }}
 .wb-stages .stopped .dot {{ background: {ORANGE}; border-color: {ORANGE}; }}
 .wb-stages .name {{ font-weight: 600; font-size: .92rem; margin-top: .2rem; }}
 .wb-stages .waiting .name {{ color: {MUTED}; font-weight: 400; }}
 .wb-stages .beneath {{ color: {MUTED}; font-size: .82rem; }}
-@keyframes wb-pulse {{ 50% {{ box-shadow: 0 0 0 .35rem #d3e8e6; }} }}
+@keyframes wb-pulse {{ 50% {{ box-shadow: 0 0 0 .35rem {PRIMARY_EDGE}; }} }}
 @media (prefers-reduced-motion: reduce) {{ .wb-stages .running .dot {{ animation: none; }} }}
 .wb-guarded {{ border-collapse: separate; border-spacing: 4px; width: 100%; min-width: 620px; }}
 .wb-guarded th {{ text-align: left; font-weight: 600; padding: .2rem .6rem; border: 0;
@@ -119,29 +153,56 @@ div[data-testid="stCaptionContainer"] {{ opacity: 1; }} /* Streamlit's own is to
 .wb-guarded thead th:first-child {{ font-weight: 400; color: {MUTED}; }}
 .wb-guarded td {{ padding: .3rem .7rem; border: 0; border-radius: .3rem; background: {SURFACE};
   font-variant-numeric: tabular-nums; }}
-.wb-guarded td.better {{ background: #e2f1f0; color: #08565c; }}
-.wb-guarded td.worse {{ background: #fdf1e3; color: #8a4b0c; }}
+.wb-guarded td.better {{ background: {PRIMARY_TINT}; color: {PRIMARY}; }}
+.wb-guarded td.worse {{ background: {CARE_TINT}; color: {CARE}; }}
 .wb-guarded td.unclear {{ color: {MUTED}; }}
 .wb-alert {{ border: 1px solid {LINE}; border-left: 4px solid {LINE}; border-radius: .4rem;
   padding: .45rem .8rem; margin-bottom: .45rem; font-size: .9rem; line-height: 1.45; }}
 .wb-alert .title {{ font-weight: 650; font-size: .97rem; }}
-.wb-alert.warn {{ background: #fff7e8; border-color: #f1dcb3; border-left-color: #d99a2b; }}
-.wb-alert.warn .title {{ color: #6d4708; }}
-.wb-alert.stop {{ background: #fdf0ef; border-color: #efc9c5; border-left-color: #b3382c; }}
-.wb-alert.stop .title {{ color: #8c2a20; }}
+.wb-alert.warn {{ background: {CARE_TINT}; border-color: {CARE_LINE};
+  border-left-color: {CARE_EDGE}; }}
+.wb-alert.warn .title {{ color: {CARE}; }}
+.wb-alert.stop {{ background: {STOP_TINT}; border-color: {STOP_LINE};
+  border-left-color: {STOP_EDGE}; }}
+.wb-alert.stop .title {{ color: {STOP}; }}
 .wb-bars .row {{ display: grid; grid-template-columns: 3.2rem 6rem 1fr; gap: .7rem;
   align-items: center; padding: .16rem 0; font-size: .92rem; }}
 .wb-bars .number {{ font-variant-numeric: tabular-nums; font-weight: 650; text-align: right; }}
 .wb-bars .track {{ height: .6rem; background: {SURFACE}; border-radius: .2rem; overflow: hidden; }}
 .wb-bars .track span {{ display: block; height: 100%; background: {PRIMARY}; }}
 .wb-bars .against .track span {{ background: {ORANGE}; }}
-.wb-bars .against .number {{ color: #8a4b0c; }}
-</style>"""
+.wb-bars .against .number {{ color: {CARE}; }}
+"""
 
 
 def apply() -> None:
-    """Add the style sheet of the app's own HTML pieces to the page."""
-    st.html(_CSS)
+    """Add the style sheet of the app's own HTML pieces and of its charts to the page."""
+    st.html(_sheet())
+
+
+@cache
+def _sheet() -> str:
+    """Return the sheet; Streamlit tells the page's `color-scheme`, which `light-dark()` follows.
+
+    Charts are drawn in the colours of the light page and re-coloured here, so that they follow
+    a change at once: Plotly writes each colour into the style of what it draws.
+    """
+    charts = (
+        f'.js-plotly-plot :is([style*="{part}: {_rgb(light)}"], [style*="{part}:{light}"]) '
+        f"{{ {part}: light-dark({light},{dark}) !important; }}"
+        for light, dark in DARK.items()
+        for part in ("fill", "stroke")
+    )
+    return f"<style>{for_both(_CSS)}{''.join(charts)}</style>"
+
+
+def _rgb(colour: str) -> str:
+    return f"rgb({', '.join(str(int(colour[at : at + 2], 16)) for at in (1, 3, 5))})"
+
+
+def of_page(colour: str) -> str:
+    """Return a palette colour as it is on the page now, for what no style sheet reaches: tables."""
+    return DARK[colour] if st.context.theme.type == "dark" else colour
 
 
 def text(value: object) -> str:
@@ -170,7 +231,7 @@ def empty_figure(height: int) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         hoverlabel={
-            "bgcolor": "#ffffff",
+            "bgcolor": GROUND,
             "bordercolor": LINE,
             "font": {"color": INK, "size": 13, "family": FONT},
             "align": "left",

@@ -22,7 +22,7 @@ def show() -> None:
         _draw_nothing(cohort)
         return
     _draw_head(cohort, facts)
-    st.html(f"<style>{quality_report.CSS}</style>{quality_report.overview(facts)}")
+    st.html(f"<style>{style.for_both(quality_report.CSS)}</style>{quality_report.overview(facts)}")
     figures = quality_report.figures(facts)
     for section in quality_report.sections(facts):
         _draw_section(section, figures)

@@ -10,7 +10,14 @@ import pandas as pd
 import streamlit as st
 
 from app import identity, session, style, trail
-from app.widgets import code_picker, notice, patient_header, safety_panel, skeleton
+from app.widgets import (
+    code_picker,
+    notice,
+    patient_header,
+    safety_panel,
+    skeleton,
+    visit_record,
+)
 from engine.errors import WorkbenchError
 from engine.evidence import input_hash
 from engine.permissions import Actor
@@ -23,7 +30,6 @@ from engine.what_if import changes, edit, new_patient
 CHANGE = ", change"  # ends the title of a column of changes
 PROPOSED = "Since the edit"
 NOTICEABLE = 0.05  # of probability
-FALLS = "#8a4b0c"
 LOOK_EVERY = 0.25  # seconds between two looks for the teacher's answer
 STARTS = {"record": "The open patient", "form": "A new patient", "fhir": "A FHIR bundle"}
 SEX = {"F": "Woman", "M": "Man", None: "Not on record"}
@@ -123,9 +129,11 @@ def _read_bundle() -> Visit | None:
         return None
     visit = record.visits[-1]
     visit = replace(visit, visit_id=f"fhir-{input_hash(visit)[:16]}")  # ids of bundles may meet
+    visits, latest = len(record.visits), visit_record.count(visit)
     st.caption(
-        f"{len(record.visits)} visits read; the latest has {len(visit.diagnoses)} diagnoses, "
-        f"{len(visit.procedures)} procedures and {len(visit.medications)} medication groups."
+        f"1 visit read; it has {latest}."
+        if visits == 1
+        else f"{visits} visits read; the latest has {latest}."
     )
     _list_remarks("Not read", record.unread)
     _list_remarks("Assumed", record.assumed)
@@ -228,8 +236,8 @@ def _columns(changed: list[str]) -> dict:
 def _shade(change: float | None) -> str:
     """Return how a change looks; its sign says the same without the colour."""
     if pd.isna(change) or abs(change) < NOTICEABLE:
-        return f"color: {style.MUTED}"
-    return f"color: {style.PRIMARY if change > 0 else FALLS}; font-weight: 700"
+        return f"color: {style.of_page(style.MUTED)}"
+    return f"color: {style.of_page(style.PRIMARY if change > 0 else style.CARE)}; font-weight: 700"
 
 
 def _table(recommender, said, edited: Visit, before: dict, teacher) -> pd.DataFrame:

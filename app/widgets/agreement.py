@@ -53,8 +53,8 @@ def legend(rows, thresholds: dict[str, float]) -> str:
     keys = "".join(
         f'<span><span class="wb-key" style="background:{dark}"></span>'
         f"{style.AGREEMENT_LABEL[kind]} <b>{counts[kind]}</b></span>"
-        for kind, (dark, _) in style.AGREEMENT.items()
+        for kind, (dark, *_) in style.AGREEMENT.items()
         if kind in counts
     )
-    shades = '<span class="wb-muted">dark bar: teacher · light bar: student</span>'
-    return f'<div class="wb-legend wb-small">{keys}{shades}</div>'
+    shades = '<span class="wb-muted">strong bar: teacher · soft bar: student</span>'
+    return style.for_both(f'<div class="wb-legend wb-small">{keys}{shades}</div>')

@@ -17,10 +17,10 @@ from engine.evaluation.comparison import (
     WORSE,
     signed,
 )
-from engine.palette import GREY, INK, LINE, MUTED, ORANGE, PRIMARY
+from engine.palette import CARE, GREY, GROUND, INK, LINE, MUTED, ORANGE, PRIMARY
 
 ROW_HEIGHT = 29  # pixels
-COLOUR = {BETTER: PRIMARY, UNCLEAR: MUTED, WORSE: ORANGE}
+COLOUR = {BETTER: PRIMARY, UNCLEAR: MUTED, WORSE: CARE}  # of words
 DOT = {BETTER: PRIMARY, UNCLEAR: GREY, WORSE: ORANGE}
 MARK = {BETTER: "▲ ", UNCLEAR: "", WORSE: "▼ "}
 IN_TABLE = {UNCLEAR: "unclear"}  # the words do not fit
@@ -155,7 +155,7 @@ def figure(lines: list[dict], counts: dict, metric: str) -> go.Figure:
             x=[line["difference"] for _, line in chosen],
             y=[place for place, _ in chosen],
             mode="markers",
-            marker={"color": DOT[verdict], "size": 9, "line": {"color": "#ffffff", "width": 1}},
+            marker={"color": DOT[verdict], "size": 9, "line": {"color": GROUND, "width": 1}},
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -208,7 +208,7 @@ def figure(lines: list[dict], counts: dict, metric: str) -> go.Figure:
 def _draw_table(lines: list[dict], counts: dict, key: str) -> None:
     def emphasise(row: pd.Series) -> list[str]:
         line = lines[row.name]
-        colour = f"color: {COLOUR[line['verdict']]}"
+        colour = f"color: {style.of_page(COLOUR[line['verdict']])}"
         weight = "; font-weight: 700" if line["verdict"] != UNCLEAR else ""
         looks = dict.fromkeys(row.index, "")
         looks["Group"] = "font-weight: 600" if line["guarded"] else ""

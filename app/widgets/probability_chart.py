@@ -96,7 +96,10 @@ def _thresholds(rows, thresholds: dict[str, float]) -> tuple[list[dict], list[di
     drawn, labels = [], []
     ordered = sorted((thresholds[model], model) for model in present)
     for position, (threshold, model) in enumerate(ordered):
-        for look in ({"color": "#ffffff", "width": 3}, {"color": style.INK, "dash": _DASH[model]}):
+        for look in (
+            {"color": style.GROUND, "width": 3},
+            {"color": style.INK, "dash": _DASH[model]},
+        ):
             place = {"x0": threshold, "x1": threshold, "y0": 0, "y1": 1, "yref": "y domain"}
             drawn.append({"type": "line", **place, "line": {"width": 1.4, **look}})
         text = f"{model} threshold {threshold:.2f}"

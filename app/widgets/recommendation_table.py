@@ -64,12 +64,14 @@ def draw(
 
 def _emphasise(line: pd.Series, rows, thresholds: dict[str, float]) -> list[str]:
     row = rows[line.name]
-    shade = style.AGREEMENT[agreement.of(row, thresholds)][0]
+    shade = style.AGREEMENT[agreement.of(row, thresholds)][2]
     look = dict.fromkeys(line.index, "")
     for model in ("teacher", "student"):
         reached = agreement.proposes(getattr(row, model), thresholds.get(model))
         look[model.capitalize()] = (
-            f"color: {shade}; font-weight: 700" if reached else f"color: {style.MUTED}"
+            f"color: {style.of_page(shade)}; font-weight: 700"
+            if reached
+            else f"color: {style.of_page(style.MUTED)}"
         )
-    look["Status"] = f"color: {STATUS_COLOUR.get(row.status, style.INK)}"
+    look["Status"] = f"color: {style.of_page(STATUS_COLOUR.get(row.status, style.INK))}"
     return list(look.values())

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from app import style
 from app.widgets.patient_header import admission, day, stay, stay_days
+from engine.palette import LATER, PAST
 from engine.records.schema import Visit
 
 HEIGHT = 150
@@ -120,8 +121,8 @@ def figure(
 
 def legend(decided: bool = False) -> str:
     """Return the key to the colours, as HTML, and to the mark of a decision where there is one."""
-    keys = {"This visit": style.PRIMARY, "Earlier": style.PAST, "Later": style.LATER}
-    return (
+    keys = {"This visit": style.PRIMARY, "Earlier": PAST, "Later": LATER}
+    return style.for_both(
         '<div class="wb-legend wb-small wb-muted">'
         + "".join(
             f'<span><span class="wb-key" style="background:{colour}"></span>{name}</span>'
@@ -142,7 +143,7 @@ def _range(visits: list[Visit]):
 def _colour(visit: Visit, chosen: str, chosen_at) -> str:
     if visit.visit_id == chosen:
         return style.PRIMARY
-    return style.PAST if visit.admit_time <= chosen_at else style.LATER
+    return PAST if visit.admit_time <= chosen_at else LATER
 
 
 def _hover(

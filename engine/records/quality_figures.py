@@ -11,6 +11,7 @@ from engine.palette import (
     BLUE,
     FONT,
     GREY,
+    GROUND,
     INK,
     LINE,
     MUTED,
@@ -264,7 +265,7 @@ def _empty(height: int = HEIGHT) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         hoverlabel={
-            "bgcolor": "#ffffff",
+            "bgcolor": GROUND,
             "bordercolor": LINE,
             "font": {"color": INK, "size": 13, "family": FONT},
             "align": "left",

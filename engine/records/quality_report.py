@@ -15,7 +15,21 @@ from html import escape
 from pathlib import Path
 
 from engine.files import read_json, write_text
-from engine.palette import FONT, INK, LINE, MUTED, PRIMARY, PRIMARY_LIGHT, SURFACE
+from engine.palette import (
+    CARE,
+    CARE_LINE,
+    CARE_TINT,
+    FONT,
+    GROUND,
+    INK,
+    LINE,
+    MUTED,
+    PRIMARY,
+    PRIMARY_EDGE,
+    PRIMARY_LIGHT,
+    PRIMARY_TINT,
+    SURFACE,
+)
 from engine.records import quality_choices
 from engine.records import quality_findings as findings
 from engine.records import quality_tables as tables
@@ -41,10 +55,10 @@ CSS = f"""
 .qr-first li {{ display: grid; grid-template-columns: 6.4rem 1fr; gap: .6rem; margin: 0;
   padding: .2rem 0; font-size: .95rem; line-height: 1.45; overflow-wrap: anywhere; }}
 .qr-tag {{ justify-self: start; align-self: start; border-radius: 1rem; padding: .02rem .55rem;
-  font-size: .8rem; font-weight: 600; border: 1px solid {LINE}; background: #fff;
+  font-size: .8rem; font-weight: 600; border: 1px solid {LINE}; background: {GROUND};
   color: {MUTED}; white-space: nowrap; }}
-.qr-tag.look {{ background: #fdf1e3; border-color: #f0d2ae; color: #8a4b0c; }}
-.qr-tag.fine {{ background: #e2f1f0; border-color: #b7dbd8; color: {PRIMARY}; }}
+.qr-tag.look {{ background: {CARE_TINT}; border-color: {CARE_LINE}; color: {CARE}; }}
+.qr-tag.fine {{ background: {PRIMARY_TINT}; border-color: {PRIMARY_EDGE}; color: {PRIMARY}; }}
 .qr-table {{ border-collapse: collapse; width: 100%; margin: 0; font-size: .88rem;
   line-height: 1.4; font-variant-numeric: tabular-nums; }}
 .qr-table th {{ text-align: left; font-weight: 600; color: {MUTED}; font-size: .82rem;
@@ -60,7 +74,7 @@ CSS = f"""
   -webkit-box-orient: vertical; overflow: hidden; }}
 .qr-muted {{ color: {MUTED}; }}
 .qr-table .code {{ white-space: nowrap; width: 1%; color: {MUTED}; }}
-.qr-table tr.look td {{ color: #8a4b0c; font-weight: 600; }}
+.qr-table tr.look td {{ color: {CARE}; font-weight: 600; }}
 .qr-table tr.sub td {{ color: {MUTED}; border-bottom: 0; }}
 .qr-bar {{ display: block; height: .55rem; min-width: 1px; border-radius: 1px;
   background: {PRIMARY_LIGHT}; margin-top: .32rem; }}

@@ -18,6 +18,7 @@ from app.widgets import (
     timeline,
     visit_record,
 )
+from engine import palette
 from engine.recommender import PredictionSet, Recommendation, Row
 from engine.records.schema import Visit
 
@@ -331,7 +332,7 @@ def test_the_timeline_has_a_bar_a_visit_and_marks_the_chosen_one():
     bar = timeline.figure(visits, "v2", code_name, group_name).data[0]
     assert [data[0] for data in bar.customdata] == ["v1", "v2", "v3"]
     assert list(bar.y) == [4.25] * 3
-    assert list(bar.marker.color) == [style.PAST, style.PRIMARY, style.LATER]
+    assert list(bar.marker.color) == [palette.PAST, style.PRIMARY, palette.LATER]
     hover = bar.hovertext[0]
     assert "2 diagnoses" in hover
     assert "name of 10:I509" in hover
