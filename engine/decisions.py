@@ -2,7 +2,13 @@
 
     decisions = Decisions(Installation.current())
     decisions.save(actor, cohort.fingerprint, visit, said.versions, items)
-    decisions.of(actor, cohort.fingerprint, patient_id)
+    decisions.of(actor, cohort.fingerprint, cohort.visits(patient_id))
+
+A cohort that is ingested again has another fingerprint, and the decisions about its patients stay.
+What a decision was about is therefore found by the visit itself: its patient, its id and the time
+of admission, or, of decisions saved before that time was kept, the sum of what the models read.
+Ids alone would not do: those of two hospitals, or of two synthetic cohorts, may meet. Each
+decision says whether the record has changed since.
 
 A decision is written together with its row of the audit, or not at all, and never changed: a
 change of mind is a new decision. The free text stays in the decision; the audit holds counts.
@@ -24,6 +30,7 @@ from engine.records.schema import Visit
 from engine.terminology import atc
 
 Verdict = Literal["accepted", "changed", "rejected"]
+Since = Literal["same cohort", "same record", "other record"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 LONGEST_NOTE = 500  # characters
 
@@ -70,6 +77,7 @@ class Decision:
     versions: dict[str, str]
     input_hash: str  # see `engine.evidence`
     items: tuple[Item, ...]
+    since: Since = "same cohort"  # whether the cohort, and the visit as the models read it, changed
 
     @property
     def final(self) -> tuple[Item, ...]:
@@ -105,6 +113,7 @@ class Decisions:
         row = {
             "patient_id": visit.patient_id,
             "visit_id": visit.visit_id,
+            "admitted": visit.admit_time.isoformat(),
             "cohort": cohort,
             "decided_at": decided_at,
             "account": actor.name,
@@ -128,14 +137,24 @@ class Decisions:
             )
         return _decision({"id": number, **row})
 
-    def of(self, actor: Actor | None, cohort: str, patient_id: str) -> list[Decision]:
-        """Return the decisions about a patient, newest first."""
+    def of(self, actor: Actor | None, cohort: str, visits: Iterable[Visit]) -> list[Decision]:
+        """Return the decisions about visits of a cohort (its fingerprint), newest first.
+
+        Those made on another state of the cohort are among them, and say so in `since`.
+        """
         permissions.require(actor, "recommend")
+        known = {(visit.patient_id, visit.visit_id): visit for visit in visits}
+        patients = sorted({patient for patient, _ in known})
+        marks = ", ".join("?" * len(patients))
+        found = []
         with store.opened(self._database) as database:
-            rows = database["decisions"].rows_where(
-                "cohort = ? AND patient_id = ?", [cohort, patient_id], order_by="id DESC"
-            )
-            return [_decision(row) for row in rows]
+            for row in database["decisions"].rows_where(
+                f"patient_id IN ({marks})", patients, order_by="id DESC"
+            ):
+                visit = known.get((row["patient_id"], row["visit_id"]))
+                if visit is not None and (since := _since(row, cohort, visit)) is not None:
+                    found.append(_decision(row, since))
+        return found
 
     def exported(self, actor: Actor | None, decision: Decision, form: str) -> None:
         """Record that a decision is about to leave the workbench, as `form` ("FHIR", "page").
@@ -147,15 +166,29 @@ class Decisions:
         details = {"decision": decision.number, "patient": patient, "form": form}
         self._audit.write(actor, "decision exported", details)
 
-    def acceptance(self, actor: Actor | None) -> dict[str, dict[Verdict, int]]:
-        """Return group → how often it was accepted, changed and rejected; no patient in it."""
+    def acceptance(
+        self, actor: Actor | None, version: str | None = None
+    ) -> dict[str, dict[Verdict, int]]:
+        """Return group → how often it was accepted, changed and rejected; no patient in it.
+
+        Counted is the newest decision about each visit, for a corrected one counts no more.
+
+        Args:
+            version: count decisions on answers of this version alone; None for those of all.
+        """
         permissions.require(actor, "see performance")
         counts: dict[str, dict[Verdict, int]] = {}
+        replaced: set[tuple[str, ...]] = set()
         with store.opened(self._database) as database:
-            for row in database.query("SELECT items FROM decisions"):
-                for item in json.loads(row["items"]):
-                    of_group = counts.setdefault(item["group"], dict.fromkeys(VERDICTS, 0))
-                    of_group[item["verdict"]] += 1
+            for row in database["decisions"].rows_where(order_by="id DESC"):
+                if version is not None and not _is_of(row, version):
+                    continue
+                names = _names_of_visit(row)
+                if names.isdisjoint(replaced):
+                    for item in json.loads(row["items"]):
+                        of_group = counts.setdefault(item["group"], dict.fromkeys(VERDICTS, 0))
+                        of_group[item["verdict"]] += 1
+                replaced |= names
         return counts
 
 
@@ -183,7 +216,29 @@ def _checked(items: Iterable[Item]) -> list[Item]:
     return list(kept.values())
 
 
-def _decision(row: Mapping) -> Decision:
+def _since(row: Mapping, cohort: str, visit: Visit) -> Since | None:
+    """Say what has changed since a decision, or None when it was about somebody else's visit."""
+    if row["cohort"] == cohort:
+        return "same cohort"
+    if row["input_hash"] == input_hash(visit):
+        return "same record"
+    return "other record" if row["admitted"] == visit.admit_time.isoformat() else None
+
+
+def _names_of_visit(row: Mapping) -> set[tuple[str, ...]]:
+    """Return what a visit is known by: two decisions that share one of them are about the same."""
+    ids = row["patient_id"], row["visit_id"]
+    facts = ("cohort", "input_hash", "admitted")
+    return {(*ids, fact, row[fact]) for fact in facts if row[fact] is not None}
+
+
+def _is_of(row: Mapping, version: str) -> bool:
+    """Say whether a version gave the answers: it is named `version/sum` for each model."""
+    named = json.loads(row["versions"]).values()
+    return any(one.partition("/")[0] == version for one in named)
+
+
+def _decision(row: Mapping, since: Since = "same cohort") -> Decision:
     return Decision(
         number=row["id"],
         patient_id=row["patient_id"],
@@ -194,4 +249,5 @@ def _decision(row: Mapping) -> Decision:
         versions=json.loads(row["versions"]),
         input_hash=row["input_hash"],
         items=tuple(Item(**item) for item in json.loads(row["items"])),
+        since=since,
     )

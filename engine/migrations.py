@@ -91,6 +91,12 @@ def step_6_sealed_versions(database: Database) -> None:
     database.execute("ALTER TABLE versions ADD COLUMN manifest TEXT")
 
 
+def step_7_visits_of_decisions(database: Database) -> None:
+    # When the visit began, so that it is found again in a cohort that was ingested anew.
+    database.execute("ALTER TABLE decisions ADD COLUMN admitted TEXT")
+    database.execute("CREATE INDEX decisions_of_patient ON decisions(patient_id)")
+
+
 STEPS = (
     step_1_accounts,
     step_2_audit,
@@ -98,6 +104,7 @@ STEPS = (
     step_4_decisions,
     step_5_runs,
     step_6_sealed_versions,
+    step_7_visits_of_decisions,
 )
 
 

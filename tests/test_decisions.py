@@ -1,6 +1,8 @@
 """Decisions are kept whole, with their row of the audit, and exported as what they are."""
 
 import json
+from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -32,19 +34,44 @@ def save(installation, items=ITEMS, actor=DOCTOR):
     return Decisions(installation).save(actor, "cohort-sum", VISIT, versions, items)
 
 
+def found(installation, cohort="cohort-sum", visit=VISIT):
+    return Decisions(installation).of(DOCTOR, cohort, [visit])
+
+
 def test_a_decision_comes_back_as_it_was_saved(installation):
     saved = save(installation)
-    assert Decisions(installation).of(DOCTOR, "cohort-sum", VISIT.patient_id) == [saved]
+    assert found(installation) == [saved]
     assert saved.items == tuple(ITEMS)
     assert [item.group for item in saved.final] == ["B01A", "C03C"]
     assert saved.account == "dr-a"
 
 
-def test_the_newest_comes_first_and_other_cohorts_stay_apart(installation):
+def test_the_newest_comes_first(installation):
     first, second = save(installation), save(installation)
-    patient = VISIT.patient_id
-    assert Decisions(installation).of(DOCTOR, "cohort-sum", patient) == [second, first]
-    assert Decisions(installation).of(DOCTOR, "another", patient) == []
+    assert found(installation) == [second, first]
+
+
+def test_decisions_outlive_another_ingest_and_say_what_changed(installation):
+    saved = save(installation)
+    (unchanged,) = found(installation, "ingested again")
+    (corrected,) = found(installation, "again", replace(VISIT, diagnoses=("10:N179",)))
+    assert (unchanged.number, unchanged.since) == (saved.number, "same record")
+    assert (corrected.number, corrected.since) == (saved.number, "other record")
+
+
+def test_a_visit_of_the_same_ids_in_another_cohort_is_not_the_one(installation):
+    save(installation)
+    elsewhere = replace(VISIT, admit_time=datetime(2188, 3, 2), diagnoses=("10:N179",))
+    assert found(installation, "another hospital", elsewhere) == []
+    assert found(installation, visit=replace(VISIT, visit_id="another")) == []
+
+
+def test_decisions_of_before_the_admission_was_kept_are_found_by_what_was_read(installation):
+    saved = save(installation)
+    with store.transaction(installation.database) as database:
+        database.execute("UPDATE decisions SET admitted = NULL")
+    assert [one.number for one in found(installation, "again")] == [saved.number]
+    assert found(installation, "again", replace(VISIT, age=99)) == []
 
 
 def test_the_audit_counts_but_quotes_nothing(installation):
@@ -66,7 +93,7 @@ def test_without_the_audit_there_is_no_decision(installation, monkeypatch):
     monkeypatch.setattr(Audit, "record", refuse)
     with pytest.raises(WorkbenchError, match="audit"):
         save(installation)
-    assert Decisions(installation).of(DOCTOR, "cohort-sum", VISIT.patient_id) == []
+    assert found(installation) == []
 
 
 @pytest.mark.parametrize("actor", [None, Actor("a", "auditor"), Actor("b", "administrator")])
@@ -106,12 +133,42 @@ def test_an_export_is_audited_and_only_for_who_may_read(installation):
     assert VISIT.patient_id not in row["details"]
 
 
+def decide(installation, group, version="v1", cohort="cohort-sum", **changes):
+    visit = replace(VISIT, **changes)
+    versions = {"student": f"{version}/bb"}
+    return Decisions(installation).save(DOCTOR, cohort, visit, versions, [Item(group, "accepted")])
+
+
+def accepted(installation, version=None):
+    counts = Decisions(installation).acceptance(Actor("a", "auditor"), version)
+    return {group: verdicts["accepted"] for group, verdicts in counts.items()}
+
+
 def test_acceptance_is_counted_by_group_without_patients(installation):
     save(installation)
-    save(installation, items=[Item("B01A", "rejected", reason="allergy")])
-    found = Decisions(installation).acceptance(Actor("a", "auditor"))
-    assert found["B01A"] == {"accepted": 1, "changed": 0, "rejected": 1}
-    assert VISIT.patient_id not in json.dumps(found)
+    decide(installation, "B01A", visit_id="another visit")
+    counts = Decisions(installation).acceptance(Actor("a", "auditor"))
+    assert counts["B01A"] == {"accepted": 2, "changed": 0, "rejected": 0}
+    assert VISIT.patient_id not in json.dumps(counts)
+
+
+def test_a_corrected_decision_counts_no_more(installation):
+    decide(installation, "B01A")
+    decide(installation, "C03C", cohort="ingested again", diagnoses=("10:N179",))
+    assert accepted(installation) == {"C03C": 1}
+
+
+def test_a_visit_of_the_same_ids_elsewhere_replaces_nothing(installation):
+    decide(installation, "B01A")
+    decide(installation, "C03C", cohort="another", admit_time=datetime(2188, 3, 2))
+    assert accepted(installation) == {"B01A": 1, "C03C": 1}
+
+
+def test_acceptance_is_of_the_version_that_is_asked_for(installation):
+    decide(installation, "B01A", version="v1")
+    decide(installation, "C03C", version="v10")
+    assert accepted(installation, "v1") == {"B01A": 1}
+    assert accepted(installation, "v10") == accepted(installation) == {"C03C": 1}
 
 
 def test_fhir_drafts_propose_and_order_nothing(installation):

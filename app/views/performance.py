@@ -27,6 +27,7 @@ WORDS = (
     "PRAUC: how well the groups that were given are ranked before the others, 0 to 1. Jaccard: of "
     "what is recommended or given, the share that is both. Brackets: 95 % intervals over patients."
 )
+IN_USE, EVERY = "in use", "every"  # whose decisions are counted
 READING = {"stable": "● stable", "some change": "▲ some change", "large change": "■ large change"}
 
 
@@ -57,7 +58,7 @@ def show() -> None:
             _draw_drift(metrics.get("inputs"))
     if use.open:
         with use:
-            _draw_use(actor)
+            _draw_use(actor, pair.manifest["version"])
     if card.open:
         with card:
             card_text = (pair.folder / CARD).read_text(encoding="utf-8")
@@ -258,11 +259,18 @@ def _moved(one: drift.Drift) -> str:
     )
 
 
-def _draw_use(actor: Actor) -> None:
-    accepted = Decisions(Installation.current()).acceptance(actor)
+def _draw_use(actor: Actor, version: str) -> None:
+    names = {IN_USE: f"Version in use ({version})", EVERY: "All versions"}
+    counted = st.segmented_control(
+        "Decisions on answers of", names, format_func=names.get, default=IN_USE, required=True
+    )
+    decisions = Decisions(Installation.current())
+    accepted = decisions.acceptance(actor, version if counted == IN_USE else None)
     if not accepted:
         notice.empty(
-            "Nobody has saved a decision yet.",
+            f"Nobody has saved a decision on answers of {version} yet."
+            if counted == IN_USE
+            else "Nobody has saved a decision yet.",
             ["What clinicians accept, change and reject on the page Recommend is counted here."],
         )
         return
@@ -277,7 +285,10 @@ def _draw_use(actor: Actor) -> None:
             "Acceptance": [counts["accepted"] / sum(counts.values()) for _, counts in totals],
         }
     )
-    st.caption("Of the groups that clinicians decided about; what they left open is not counted.")
+    st.caption(
+        "Of the groups that clinicians decided about, by the newest decision about each visit; "
+        "what they left open is not counted."
+    )
     st.dataframe(
         table,
         hide_index=True,

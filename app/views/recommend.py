@@ -49,7 +49,7 @@ def show() -> None:
     visits = cohort.visits(patient_id)
     trail.patient_opened(actor, cohort, patient_id)  # or the patient is not shown
     visit = _choose_visit(visits)
-    decided = decision_panel.saved_by_visit(actor, cohort, patient_id)
+    decided = decision_panel.saved_by_visit(actor, cohort, visits)
     draw_timeline = _draw_visits(cohort, visits, visit, decided)
     seen = _draw_models(actor, cohort, visit, draw_timeline)
     _draw_other_visits(cohort, visits, visit)

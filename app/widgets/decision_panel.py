@@ -21,6 +21,11 @@ from engine.terminology import atc
 OPEN, ACCEPTED, CHANGED, REJECTED = "not decided", "accept", "change", "reject"
 VERDICT = {ACCEPTED: "accepted", CHANGED: "changed", REJECTED: "rejected"}
 ENTRY = {"Decision": OPEN, "Reason": None, "In its place": "", "Note": ""}  # as a line starts
+SINCE = {  # what has changed, after a decision in words
+    "same cohort": "",
+    "same record": "; on another state of the cohort, with this record",
+    "other record": "; on another state of the cohort, whose record of this visit was another",
+}
 LEADING = 3  # diagnoses on the page to print
 
 
@@ -31,24 +36,24 @@ def draw(actor: Actor, cohort: Cohort, visit: Visit, said, pending: bool) -> Non
         pending: an alert that interrupts was not acknowledged yet, so nothing can be saved.
     """
     decisions = Decisions(Installation.current())
-    saved = decisions.of(actor, cohort.fingerprint, visit.patient_id)
+    saved = decisions.of(actor, cohort.fingerprint, [visit])
     if permissions.allowed(actor, "decide"):
         _draw_form(decisions, actor, cohort, visit, said, pending)
     else:
         st.caption("Decisions are made by clinicians; this role reads them.")
-    _draw_saved(decisions, [one for one in saved if one.visit_id == visit.visit_id], cohort, visit)
+    _draw_saved(decisions, saved, cohort, visit)
 
 
-def saved_by_visit(actor: Actor, cohort: Cohort, patient_id: str) -> dict[str, str]:
+def saved_by_visit(actor: Actor, cohort: Cohort, visits: list[Visit]) -> dict[str, str]:
     """Return visit id → what was decided last about it, in words, for the timeline."""
-    saved = Decisions(Installation.current()).of(actor, cohort.fingerprint, patient_id)
+    saved = Decisions(Installation.current()).of(actor, cohort.fingerprint, visits)
     return {one.visit_id: f"Decision of {_in_words(one)}" for one in reversed(saved)}
 
 
 def _in_words(decision: Decision) -> str:
     at = f"{decision.decided_at.replace('T', ' ')[:16]} UTC"
     given = f"{len(decision.final)} of {len(decision.items)} groups to be given"
-    return f"{at} by {decision.account}: {given}"
+    return f"{at} by {decision.account}: {given}{SINCE[decision.since]}"
 
 
 def _draw_form(

@@ -70,11 +70,17 @@ def test_what_clinicians_decide_is_counted(evaluated, tiny_cohort):
     cohort = Cohort.open(tiny_cohort)
     visit = cohort.samples("test")[0]
     items = [Item("B01A", "accepted"), Item("C03C", "rejected", reason="allergy")]
-    Decisions(Installation.current()).save(
-        Actor("dr", "clinician"), cohort.fingerprint, visit, {"student": "v"}, items
-    )
-    table = open_page(tab="In use").dataframe[0].value
-    assert list(table["Acceptance"]) == [1.0, 0.0]
+    version = json.loads((evaluated / "manifest.json").read_text())["version"]
+    decisions, doctor = Decisions(Installation.current()), Actor("dr", "clinician")
+    former = {"student": "a former version/aa"}
+    decisions.save(doctor, cohort.fingerprint, visit, former, [Item("A02B", "accepted")])
+    in_use = {"student": f"{version}/bb"}
+    decisions.save(doctor, cohort.fingerprint, cohort.samples("test")[1], in_use, items)
+    page = open_page(tab="In use")
+    assert list(page.dataframe[0].value["Acceptance"]) == [1.0, 0.0]
+    assert version in page.segmented_control[0].options[0]
+    page.segmented_control[0].set_value("every")
+    assert len(page.run().dataframe[0].value) == 3
 
 
 def test_an_auditor_may_see_it(evaluated):

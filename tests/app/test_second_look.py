@@ -171,7 +171,7 @@ def test_a_decision_is_saved_and_can_be_taken_away(visit, cohort, reported):
     app.run()
     assert not app.exception and not app.error
     saved = Decisions(Installation.current()).of(
-        Actor("dr", "clinician"), cohort.fingerprint, visit.patient_id
+        Actor("dr", "clinician"), cohort.fingerprint, [visit]
     )
     assert len(saved) == 1 and saved[0].visit_id == visit.visit_id
     assert {item.verdict for item in saved[0].items} == {"accepted"}
@@ -227,6 +227,16 @@ def test_an_administrator_reads_decisions_and_makes_none(visit, cohort, reported
     assert not [one for one in app.button if one.label.startswith(("Save", "Accept"))]
     assert "Decisions are made by clinicians" in page_text(app)
     assert any("by dr" in one.label for one in app.expander)
+
+
+def test_a_decision_of_before_the_cohort_was_ingested_again_is_shown(visit, reported):
+    reported()
+    Decisions(Installation.current()).save(
+        Actor("dr", "clinician"), "the state before", visit, {}, [Item("B01A", "accepted")]
+    )
+    app = opened(visit)
+    assert any("on another state of the cohort" in one.label for one in app.expander)
+    assert "Decision saved" in html(app)  # in the timeline's legend
 
 
 # ---------------------------------------------------------------- what it rests on
