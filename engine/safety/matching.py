@@ -8,7 +8,7 @@ drugs.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import chain, combinations, product
 
 from engine.safety.medications import Medication
 from engine.safety.report import TIERS, Certainty, Tier, certainty, tier
@@ -83,26 +83,52 @@ def _single_shares(
     return {rule: share for rule, share in shares.items() if share}
 
 
-def pair_hits(rules: SafetyRules, medications: Sequence[Medication]) -> list[Hit]:
-    """The pair rules that hold between any two medications of a list."""
+def pair_hits(
+    rules: SafetyRules, medications: Sequence[Medication], beside: Sequence[Medication] = ()
+) -> list[Hit]:
+    """The pair rules that hold between any two medications of a list, and between one of the list
+    and one `beside` it, of other labels, that cannot be the same: what a patient is on already."""
+    by_rule = _by_rule(rules, medications)
+    by_rule_beside = _by_rule(rules, beside)
+    hits = []
+    for place, reached in by_rule.items():
+        pairs = combinations(reached, 2)
+        across = product(reached, by_rule_beside.get(place, ()))
+        for (one, reach), (other, other_reach) in chain(pairs, across):
+            share = reach.share_with(other_reach)
+            if share and _are_different(one, other):
+                in_order = reach.left * other_reach.right > 0
+                pair = (one, other) if in_order else (other, one)
+                hits.append(Hit(rules.pair_rules[place], pair, share, place))
+    if beside:
+        own = {one.label for one in medications}
+        hits = [
+            hit for hit in hits if own.issuperset(hit.labels) or not may_be_same(*hit.medications)
+        ]
+    hits = _with_united_shares(rules, hits)
+    return hits + _same_ingredient(rules, medications, beside)
+
+
+def may_be_same(one: Medication, other: Medication) -> bool:
+    """Whether two are one drug or group, or one is a group that holds the other."""
+    if one.is_group:
+        return any(code.startswith(one.label) for code in other.codes)
+    if other.is_group:
+        return any(code.startswith(other.label) for code in one.codes)
+    return one.label == other.label
+
+
+def _by_rule(
+    rules: SafetyRules, medications: Sequence[Medication]
+) -> dict[int, list[tuple[Medication, "_Reach"]]]:
+    """The medications that have a part in each pair rule, by the rule's place."""
     by_rule: dict[int, list[tuple[Medication, _Reach]]] = {}
     for medication in medications:
         for place, reach in _reaches(
             rules, medication.label, medication.codes, medication.is_group
         ).items():
             by_rule.setdefault(place, []).append((medication, reach))
-    hits = []
-    for place, reached in by_rule.items():
-        for (one, reach), (other, other_reach) in combinations(reached, 2):
-            share = reach.share_with(other_reach)
-            if share and _are_different(one, other):
-                in_order = reach.left * other_reach.right > 0
-                pair = (one, other) if in_order else (other, one)
-                hits.append(Hit(rules.pair_rules[place], pair, share, place))
-    hits = _with_united_shares(rules, hits)
-    if named := [one for one in medications if not one.is_group]:
-        hits += _same_ingredient(rules, named)
-    return hits
+    return by_rule
 
 
 def _with_united_shares(rules: SafetyRules, hits: list[Hit]) -> list[Hit]:
@@ -189,11 +215,16 @@ def _are_different(one: Medication, other: Medication) -> bool:
     return not (one.written & other.written or one.ingredients & other.ingredients)
 
 
-def _same_ingredient(rules: SafetyRules, named: Sequence[Medication]) -> list[Hit]:
+def _same_ingredient(
+    rules: SafetyRules, medications: Sequence[Medication], beside: Sequence[Medication]
+) -> list[Hit]:
     rule = rules.same_ingredient
-    counted = [one for one in named if not any(_is_in(one, rules.not_counted_twice))]
+    counted, counted_beside = (
+        [one for one in some if not one.is_group and not any(_is_in(one, rules.not_counted_twice))]
+        for some in (medications, beside)
+    )
     hits = []
-    for one, other in combinations(counted, 2):
+    for one, other in chain(combinations(counted, 2), product(counted, counted_beside)):
         if one.label != other.label and one.ingredients & other.ingredients:
             hits.append(Hit(rule, (one, other), 1.0, len(rules.pair_rules)))
     return hits

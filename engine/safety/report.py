@@ -54,6 +54,8 @@ class Alert:
     involved: tuple[str, ...]  # drugs and groups, sorted
     pairs: tuple[tuple[str, ...], ...]  # what it holds for: pairs, or single medications
     also: tuple[str, ...] = ()  # further rules for the same pairs, milder or equal, in words
+    lists: tuple[str, ...] = ()  # of lists with names those that hold it, such as "teacher"
+    current: tuple[str, ...] = ()  # of those involved what the patient is on and no list holds
 
     @property
     def sort_key(self) -> tuple:
@@ -64,6 +66,9 @@ class Alert:
             KINDS.index(self.kind),
             self.level == "class",
             self.rule,
+            bool(self.current),
+            self.what,
+            self.lists,
         )
 
 

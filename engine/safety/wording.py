@@ -1,7 +1,8 @@
 """The sentences of a check: who with whom, how far a class-level alert goes, what was left out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Literal
 
 from engine.safety.allergies import Allergy
 from engine.safety.facts import PatientFacts
@@ -10,13 +11,31 @@ from engine.safety.medications import Medication
 from engine.safety.rules import SafetyRules
 from engine.terminology import interactions
 
+Given = Literal["last stay", "now", "either"]  # when a patient got what they are already on
+GIVEN: Mapping[Given, tuple[str, str]] = {  # of one drug, of several
+    "last stay": (
+        "given at the last stay (it may have been stopped)",
+        "given at the last stay (they may have been stopped)",
+    ),
+    "now": ("which the patient is already on",) * 2,
+    "either": ("given at the last stay or named as already taken",) * 2,
+}
 _LONGEST_CLASS = 60  # characters of a side's title that are read as a class, not as a list
 _NAMED = 4  # members that are named of a longer list
 _CHILDBEARING = range(12, 56)  # years
 
 
-def what(hits: Sequence[Hit]) -> str:
-    """ "warfarin with amiodarone, dronedarone", "naproxen, ibuprofen together", or one side."""
+def what(hits: Sequence[Hit], current: Collection[str] = (), given: Given = "last stay") -> str:
+    """ "warfarin with amiodarone, dronedarone", "naproxen, ibuprofen together", or one side.
+
+    `current` are the labels of those that the patient is on already: they come second.
+    """
+    if current:
+        involved = [one for hit in hits for one in hit.medications]
+        proposed = _titles(one for one in involved if one.label not in current)
+        there = _titles(one for one in involved if one.label in current)
+        since = GIVEN[given][len(there) > 1]
+        return f"{', '.join(proposed)} with {', '.join(there)}, {since}"
     first = _titles(hit.medications[0] for hit in hits)
     if len(hits[0].medications) == 1:
         return ", ".join(first)
@@ -52,12 +71,17 @@ def sentence(parts: Iterable[str]) -> str:
 
 def not_checked(
     rules: SafetyRules,
-    medications: Sequence[Medication],
-    unknown: Sequence[str],
+    listed: tuple[Sequence[Medication], Sequence[str]],
+    current: tuple[Sequence[Medication] | None, Sequence[str]],
     facts: PatientFacts,
     allergies: Sequence[Allergy],
 ) -> tuple[str, ...]:
-    """What a reader must not take for checked, each in a sentence."""
+    """What a reader must not take for checked, each in a sentence.
+
+    `listed` and `current` hold what was read and what was not recognised; of what the patient is
+    already on, only what no list holds, and None where nothing was known of it.
+    """
+    medications, unknown = listed
     lines = []
     if unknown:
         lines.append(f"Not recognised, and so not checked: {', '.join(unknown)}.")
@@ -68,6 +92,7 @@ def not_checked(
             "of the group, and so whether a rule applies, is open; two drugs of one group count "
             "as one."
         )
+    lines += _about_current(*current)
     lines += _about_allergies(facts, allergies)
     if facts.age is None:
         lines.append("Age is not known: cautions for children and older adults were not checked.")
@@ -88,6 +113,23 @@ def not_checked(
         "and drugs outside the list are not covered."
     )
     return tuple(lines)
+
+
+def _about_current(medications: Sequence[Medication] | None, unknown: Sequence[str]) -> list[str]:
+    """What of the drugs that the patient is on already was not looked at."""
+    lines = []
+    if unknown:
+        lines.append(f"Already on, not recognised, and so not checked: {', '.join(unknown)}.")
+    if medications is None:
+        return [*lines, "What the patient is already on is not known; nothing was checked with it."]
+    if groups := [one.label for one in medications if one.is_group]:
+        lines.append(f"Already on, known by group only: {', '.join(groups)}.")
+    if medications:
+        lines.append(
+            f"Of what the patient was on, {len(medications)} not listed by that name: checked with "
+            "what is listed only, not with each other, nor for allergies, age or diseases."
+        )
+    return [*lines, "What was stopped, begun or bought since the last record is not known."]
 
 
 def _about_allergies(facts: PatientFacts, allergies: Sequence[Allergy]) -> list[str]:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from engine.safety.check import check, check_set, compared
+from engine.safety.check import check, check_lists, check_set, compared
 from engine.safety.facts import PatientFacts
 from engine.safety.medications import read
 from engine.safety.report import certainty, tier
@@ -257,3 +257,97 @@ def test_the_order_of_a_list_never_matters():
     medications = ["Warfarin", "M01A", "Amiodarone", "C09A", "Potassium Chloride"]
     reports = {check(order) for order in itertools.permutations(medications)}
     assert len(reports) == 1
+
+
+# ---------------------------------------------------------------- what the patient is already on
+
+
+def test_a_proposed_group_is_checked_with_the_drugs_the_patient_is_on():
+    alerts = check(["N06A"], already_on=["linezolid", "N04B"]).alerts
+    by_current = {alert.current: alert for alert in alerts}
+    assert set(by_current) == {("linezolid",), ("N04B",)}
+    alert = by_current["linezolid",]
+    assert alert.what == (
+        "Antidepressants (N06A) with linezolid, given at the last stay (it may have been stopped)"
+    )
+    assert alert.severity == "major" and alert.level == "class" and "N06A" in alert.scope
+
+
+def test_a_proposed_drug_meets_one_the_patient_is_on_at_drug_level():
+    report = check(["Simvastatin"], already_on=["Clarithromycin"], given="now")
+    assert report.interrupts and report.alerts[0].level == "drug"
+    assert (
+        report.alerts[0].what == "simvastatin with clarithromycin, which the patient is already on"
+    )
+
+
+def test_the_same_group_going_on_is_no_duplicate():
+    assert check(["B01A"], already_on=["Heparin", "B01A"]).alerts == ()
+    assert check(["B01A"], already_on=["B01A"]).alerts == ()
+    assert check(["Heparin"], already_on=["Heparin", "B01A"]).alerts == ()
+    twice = check(["Apixaban"], already_on=["Rivaroxaban", "B01A"]).alerts
+    assert [alert.rule for alert in twice] == ["two-direct-oral-anticoagulants"]
+
+
+def test_two_that_the_patient_is_on_stay_quiet_listed_or_not():
+    on = ["Warfarin", "Amiodarone", "B01A", "C01B"]
+    assert check([], already_on=on).alerts == ()
+    for listed in (["B01A"], ["C01B"], ["B01A", "C01B"], on):
+        report = check(listed, already_on=on)
+        assert report.alerts == (), listed
+        assert {alert.rule for alert in report.repeated} >= {"warfarin-amiodarone"}
+
+
+def test_a_drug_that_the_record_names_is_surer_than_its_group():
+    by_group = check(["Metoprolol"], already_on=["C08D"]).alerts
+    by_name = check(["Metoprolol"], already_on=["Verapamil", "C08D"]).alerts
+    assert by_group[0].level == "class" and by_group[0].tier == "folded"
+    assert by_name[0].level == "drug" and by_name[0].tier == "inline"
+
+
+def test_a_drug_by_another_route_than_before_is_news():
+    eye = ["Timolol", "S01E", "Verapamil"]
+    assert check(["Timolol", "C07A", "Verapamil"], already_on=eye).alerts
+    assert check(["S01E"], already_on=eye).alerts == ()
+
+
+def test_a_list_that_names_the_drug_of_a_current_group_says_it_once():
+    report = check(["Simvastatin", "Clarithromycin"], already_on=["C10A", "J01F"])
+    pairs = [alert.rule for alert in report.alerts if alert.rule.startswith("simvastatin")]
+    assert pairs == ["simvastatin-strong-cyp3a4-inhibitor"]
+
+
+def test_what_was_not_checked_of_the_current_drugs_is_said():
+    unknown = " ".join(check(["B01A"]).not_checked)
+    assert "already on is not known" in unknown
+    said = " ".join(check(["B01A"], already_on=["Nosuchdrug", "Simvastatin", "M01A"]).not_checked)
+    assert "Already on, not recognised, and so not checked: Nosuchdrug." in said
+    assert "Already on, known by group only: M01A." in said
+    assert "2 not listed by that name" in said and "not known; nothing" not in said
+
+
+# ---------------------------------------------------------------- several lists
+
+
+def test_what_no_single_list_holds_is_no_pair():
+    assert check(["C09A", "C03D"]).alerts
+    assert check_lists({"student": ["C09A"], "teacher": ["C03D"]}).alerts == ()
+
+
+def test_an_alert_names_the_lists_that_hold_it():
+    report = check_lists(
+        {"student": ["C09A", "C03D"], "teacher": ["C09A", "C03D", "C09C"]},
+        already_on=["Potassium chloride"],
+    )
+    own = {alert.involved: alert.lists for alert in report.alerts if not alert.current}
+    assert own["C03D", "C09A"] == ("student", "teacher")
+    assert own["C09A", "C09C"] == own["C03D", "C09C"] == ("teacher",)
+    current = {alert.what.split(" (")[0]: alert.lists for alert in report.alerts if alert.current}
+    assert ("teacher",) in current.values() and ("student", "teacher") in current.values()
+    assert {alert.lists for alert in check(["C09A", "C03D"]).alerts} == {()}
+
+
+def test_a_caution_names_the_lists_that_hold_it():
+    facts = PatientFacts(diagnoses=("10:N184",))
+    (alert,) = check_lists({"student": ["Metformin"], "teacher": []}, facts).alerts
+    assert alert.lists == ("student",)
