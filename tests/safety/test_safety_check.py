@@ -299,10 +299,10 @@ def test_two_that_the_patient_is_on_stay_quiet_listed_or_not():
 
 
 def test_a_drug_that_the_record_names_is_surer_than_its_group():
-    by_group = check(["Metoprolol"], already_on=["C08D"]).alerts
-    by_name = check(["Metoprolol"], already_on=["Verapamil", "C08D"]).alerts
-    assert by_group[0].level == "class" and by_group[0].tier == "folded"
-    assert by_name[0].level == "drug" and by_name[0].tier == "inline"
+    by_group = check(["Simvastatin"], already_on=["J01F"]).alerts
+    by_name = check(["Simvastatin"], already_on=["Clarithromycin", "J01F"]).alerts
+    assert by_group[0].level == "class" and by_group[0].tier != "interrupt"
+    assert by_name[0].level == "drug" and by_name[0].tier == "interrupt"
 
 
 def test_a_drug_by_another_route_than_before_is_news():
