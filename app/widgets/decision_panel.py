@@ -64,12 +64,12 @@ def _draw_form(
         st.caption("Nothing is proposed, so there is nothing to decide.")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(
-            f"{len(proposed)} groups are proposed. What you leave open is not saved.",
-            width="stretch",
-        )
-        st.button(
+        st.button(  # on the left: the table's own tools come up on the right
             "Accept all that are open", key=_key(visit, "all"), on_click=_accept_open, args=(visit,)
+        )
+        st.caption(
+            f"Proposed: {_groups(len(proposed))}. What you leave open is not saved.",
+            width="stretch",
         )
     key, frame = _table(visit, proposed)
     entered = st.data_editor(
@@ -194,7 +194,11 @@ def _by_group(entered: pd.DataFrame, proposed) -> dict[str, dict]:
 def _save_label(count: int) -> str:
     if not count:
         return "Save the decision"
-    return f"Save the decision on {count} {'group' if count == 1 else 'groups'}"
+    return f"Save the decision on {_groups(count)}"
+
+
+def _groups(count: int) -> str:
+    return f"{count} {'group' if count == 1 else 'groups'}"
 
 
 def _frame(proposed, entered: dict[str, dict]) -> pd.DataFrame:
