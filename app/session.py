@@ -137,23 +137,26 @@ def teacher_answer(cohort: Cohort, visit: Visit, of: Models | None = None):
     return question.result() if question.done() else None
 
 
-def ask_teacher(cohort: Cohort, visit: Visit) -> None:
-    """Ask the teacher about a visit, once.
+def ask_teacher(cohort: Cohort, *visits: Visit) -> None:
+    """Ask the teacher about visits, in this order, each once.
 
-    A session has one question: asking about another visit withdraws the one before. An answer
-    that is already being worked out is finished, and remembered for whoever asks next.
+    Asking about others withdraws what this session has asked before. An answer that is already
+    being worked out is finished, and remembered for whoever asks next.
     """
     of = models()
-    if _question(cohort, visit, of) is None:
-        forget_question()
-        asked = _key(cohort, visit, of), of.ask_teacher(cohort, visit)
-        st.session_state["teacher_question"] = asked
+    wanted = {_key(cohort, visit, of): visit for visit in visits}
+    asked = st.session_state.pop("teacher_questions", {})
+    for key in asked.keys() - wanted.keys():
+        asked.pop(key).cancel()
+    for key, visit in wanted.items():
+        if key not in asked and of.known(cohort, visit) is None:
+            asked[key] = of.ask_teacher(cohort, visit)
+    st.session_state["teacher_questions"] = asked
 
 
 def forget_question() -> None:
-    """Withdraw this session's question; the teacher will be asked anew."""
-    _, answer = st.session_state.pop("teacher_question", (None, None))
-    if answer is not None:
+    """Withdraw what this session has asked; the teacher will be asked anew."""
+    for answer in st.session_state.pop("teacher_questions", {}).values():
         answer.cancel()
 
 
@@ -170,9 +173,8 @@ def progress(cohort: Cohort, visit: Visit, of: Models | None = None) -> tuple:
 
 
 def _question(cohort: Cohort, visit: Visit, of: Models) -> Future | None:
-    """Return this session's question to the teacher if it is about this visit, to these models."""
-    asked, answer = st.session_state.get("teacher_question", (None, None))
-    return answer if asked == _key(cohort, visit, of) else None
+    """Return this session's question to these models' teacher about this visit, if there is one."""
+    return st.session_state.get("teacher_questions", {}).get(_key(cohort, visit, of))
 
 
 def open_patient(patient_id: str) -> None:

@@ -27,8 +27,7 @@ def serve_plainly() -> None:
 
     def answer_first(cohort, visit, *of):
         session.ask_teacher(cohort, visit)
-        _, answer = st.session_state["teacher_question"]
-        wait([answer])
+        wait(st.session_state["teacher_questions"].values())
         return progress(cohort, visit, *of)
 
     session.cohort, session.progress = load_first, answer_first

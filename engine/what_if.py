@@ -38,7 +38,7 @@ def edit(
     procedures: Iterable[str] | None = None,
     past_medications: Iterable[str] | None = None,
 ) -> Visit:
-    """Return the visit with other codes; what is None stays as it is on record.
+    """Return the visit with other codes; what is None, or not changed, stays as it is on record.
 
     Past medications are those of the latest earlier visit that has any; a patient without one
     gets an earlier visit that holds nothing else.
@@ -46,8 +46,8 @@ def edit(
     Raises WorkbenchError naming a code that no table holds.
     """
     changed = {
-        "diagnoses": visit.diagnoses if diagnoses is None else _icd(diagnoses, "diagnosis"),
-        "procedures": visit.procedures if procedures is None else _icd(procedures, "procedure"),
+        "diagnoses": _codes(visit.diagnoses, diagnoses, "diagnosis"),
+        "procedures": _codes(visit.procedures, procedures, "procedure"),
     }
     if past_medications is not None:
         groups = _groups(past_medications)
@@ -111,6 +111,14 @@ def _history(visit: Visit, groups: tuple[str, ...]) -> tuple[Visit, ...]:
     past = list(visit.history)
     past[places[-1]] = replace(past[places[-1]], medications=groups, drugs=())
     return tuple(past)
+
+
+def _codes(
+    recorded: tuple[str, ...], codes: Iterable[str] | None, kind: icd.Kind
+) -> tuple[str, ...]:
+    """Return the codes, or those on record where they are the same: it may hold one twice."""
+    kept = None if codes is None else _icd(codes, kind)
+    return recorded if kept in (None, tuple(dict.fromkeys(recorded))) else kept
 
 
 def _icd(codes: Iterable[str], kind: icd.Kind) -> tuple[str, ...]:

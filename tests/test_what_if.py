@@ -17,6 +17,11 @@ def test_codes_are_replaced_and_the_rest_stays():
     assert edit(VISIT) == VISIT
 
 
+def test_a_record_that_holds_a_code_twice_is_unchanged_until_it_is_edited():
+    visit = make_visit(procedures=("10:02HV33Z", "10:02HV33Z"))
+    assert edit(visit, visit.diagnoses, ("10:02HV33Z",), ()) == visit
+
+
 def test_past_medications_are_those_of_the_latest_visit_that_has_any():
     empty = make_visit(visit_id="later", medications=())
     visit = make_visit(visit_id="now", history=(PAST, empty))

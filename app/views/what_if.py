@@ -4,6 +4,7 @@ Nothing typed here is kept.
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
 
 import pandas as pd
@@ -53,7 +54,7 @@ def show() -> None:
         return
     if recommender is None:
         skeleton.draw("The models are being loaded, once after the start …")
-        _look_for_more(cohort, base, session.progress(cohort, base, models))
+        _look_for_more(cohort, [base], _progress(cohort, [base], models))
         return
     edited = _edit(base, recommender.vocabulary)
     if not edited.diagnoses:
@@ -61,14 +62,15 @@ def show() -> None:
         return
     mark = f"{safety_panel.MARK}{input_hash(edited)[:16]}"
     edited = replace(edited, visit_id=f"{base.visit_id}{mark}")
-    seen = session.progress(cohort, edited, models)
-    said, teacher = _ask(cohort, edited, recommender, models)
+    asked = _asked(base, edited)
+    seen = _progress(cohort, asked, models)
+    said, teacher = _ask(cohort, asked, edited, recommender, models)
     trail.what_if_shown(actor, cohort, edited, said)
     _draw_answer(cohort, base, edited, recommender, said, teacher, models)
     safety_panel.draw(edited, said)
     if not all(seen):
-        session.ask_teacher(cohort, edited)
-        _look_for_more(cohort, edited, seen)
+        session.ask_teacher(cohort, *asked)
+        _look_for_more(cohort, asked, seen)
 
 
 # ---------------------------------------------------------------- where it starts
@@ -183,11 +185,24 @@ def _edit(base: Visit, vocabulary) -> Visit:
 # ---------------------------------------------------------------- the answer
 
 
-def _ask(cohort: Cohort, visit: Visit, recommender, models):
+def _asked(base: Visit, edited: Visit) -> list[Visit]:
+    """Return what the teacher is asked about, in this order: the visit as it was, then edited."""
+    if not base.diagnoses:
+        return [edited]  # there is nothing to compare with
+    return [base] if replace(edited, visit_id=base.visit_id) == base else [base, edited]
+
+
+def _progress(cohort: Cohort, asked: list[Visit], models=None) -> tuple:
+    return tuple(part for visit in asked for part in session.progress(cohort, visit, models))
+
+
+def _ask(cohort: Cohort, asked: list[Visit], visit: Visit, recommender, models):
     """Return what is said so far, and the teacher's answer if it is there."""
     answers = [recommender.ask(cohort, visit, "student")]
     try:
-        teacher = session.teacher_answer(cohort, visit, models)
+        teacher = session.teacher_answer(cohort, asked[-1], models)
+        if teacher is not None:  # of a visit that was not edited, its own answer
+            teacher = replace(teacher, visit_id=visit.visit_id)
     except WorkbenchError as error:
         notice.error(str(error), title="The teacher cannot be asked; this is the student's answer")
         st.button("Ask the teacher again", on_click=session.forget_question)
@@ -200,13 +215,14 @@ def _draw_answer(
 ) -> None:
     st.subheader("What changes", anchor=False)
     before = {"student": recommender.student_probabilities([base])[0]} if base.diagnoses else {}
-    known = models.known(cohort, base) if base.diagnoses else None
-    if known is not None:
-        before["teacher"] = recommender.pair.calibration["teacher"].probability(known.logits)
+    with suppress(WorkbenchError):  # said where the edited visit is asked about
+        known = session.teacher_answer(cohort, base, models) if base.diagnoses else None
+        if known is not None:
+            before["teacher"] = recommender.pair.calibration["teacher"].probability(known.logits)
     table = _table(recommender, said, edited, before, teacher)
     waiting = said.latency_ms.get("teacher") is None
     if waiting:
-        st.caption("The teacher is reading; its column follows.")
+        st.caption("The teacher reads the visit as it was, then as edited; its columns follow.")
     changed = [name for name in table if name.endswith(CHANGE)]
     st.dataframe(
         table.style.map(_shade, subset=changed),
@@ -293,10 +309,10 @@ def _crossed(group: str, moved: dict, after: dict, column: dict, thresholds: dic
 
 
 @st.fragment(run_every=LOOK_EVERY)
-def _look_for_more(cohort: Cohort, visit: Visit, seen: tuple) -> None:
+def _look_for_more(cohort: Cohort, asked: list[Visit], seen: tuple) -> None:
     """Draw the page again as soon as the teacher has answered."""
     with session.faults_shown():
-        if session.progress(cohort, visit) != seen:
+        if _progress(cohort, asked) != seen:
             st.rerun()
 
 

@@ -84,7 +84,8 @@ def test_what_the_models_answered_is_kept_as_sums(cohort, tiny_pair, monkeypatch
     for loading in (models.student, models.tokenizer, models.teacher):
         loading.result(timeout=120)
     open_patient(app, cohort.patient_ids()[0])
-    app.session_state["teacher_question"][1].result(timeout=120)
+    for asked in app.session_state["teacher_questions"].values():
+        asked.result(timeout=120)
     app.run()
     app.segmented_control(key="sort").set_value("student").run()
     student, both = (json.loads(entry.details) for entry in rows("recommendation shown"))

@@ -60,8 +60,8 @@ def settled(app):
     if session.cohort_folder().is_dir():
         wait([session.models().student, session.models().tokenizer])
         app.run()
-    if "teacher_question" in app.session_state:
-        wait([app.session_state["teacher_question"][1]])
+    if "teacher_questions" in app.session_state:
+        wait(app.session_state["teacher_questions"].values())
         app.run()
     return app
 
@@ -285,7 +285,8 @@ def open_at_once(patient_id, app=None):
 
 
 def question(app):
-    return app.session_state["teacher_question"][1]
+    (asked,) = app.session_state["teacher_questions"].values()
+    return asked
 
 
 def test_the_students_answer_is_drawn_while_the_teacher_reads(installation, cohort, slow_teacher):

@@ -51,8 +51,8 @@ def draw(app) -> str:
     models = session.models()
     wait([models.student, models.tokenizer], timeout=120)
     app.run()
-    if "teacher_question" in app.session_state:
-        wait([app.session_state["teacher_question"][1]], timeout=120)
+    if "teacher_questions" in app.session_state:
+        wait(app.session_state["teacher_questions"].values(), timeout=120)
         app.run()
     assert not app.exception
     assert not app.error

@@ -1,6 +1,7 @@
 """What if: an edited visit, a patient typed in or read from FHIR; nothing of it is kept."""
 
 import json
+from concurrent.futures import wait
 
 import pytest
 import streamlit as st
@@ -14,6 +15,12 @@ from engine.records.cohort import Cohort
 from tests.app.signing_in import signed_in
 
 PAGE = "views/what_if.py"
+PATIENT = {"resourceType": "Patient", "id": "p", "gender": "male", "birthDate": "1950-01-01"}
+FIBRILLATION = {
+    "resourceType": "Condition",
+    "id": "c",
+    "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "I48.91"}]},
+}
 
 
 @pytest.fixture
@@ -39,6 +46,11 @@ def opened(app, visit):
     return app.switch_page(PAGE).run()
 
 
+def give(app, bundle):
+    app.file_uploader[0].set_value(("bundle.json", json.dumps(bundle).encode(), "application/json"))
+    app.run()
+
+
 def student(app):
     table = app.dataframe[0].value
     return dict(zip(table["Code"], table["Student"], strict=True))
@@ -54,6 +66,39 @@ def test_an_edit_moves_the_answer_and_the_change_is_told(app, visit):
     edited = app.run().dataframe[0].value
     assert (edited["Student, change"].abs() > 0).any()
     assert (unchanged["Since the edit"] == "").all()
+
+
+def teacher_read(app):
+    """Wait until the teacher has answered what the page asked, and draw it again."""
+    models = session.models()
+    wait([models.tokenizer, models.teacher], timeout=120)
+    app.run()
+    asked = app.session_state["teacher_questions"]
+    wait(asked.values(), timeout=120)
+    app.run()
+    return list(asked), app.dataframe[0].value
+
+
+def test_the_teachers_change_is_told_though_the_record_was_never_opened(app, visit):
+    app = opened(app, visit)
+    asked, unchanged = teacher_read(app)
+    assert len(asked) == 1  # what was not edited is read once
+    assert (unchanged["Teacher, change"].abs() < 1e-9).all()
+    app.multiselect[0].set_value([visit.diagnoses[0]])
+    asked, edited = teacher_read(app.run())
+    assert edited["Teacher"].notna().all()
+    assert (edited["Teacher, change"].abs() > 0).any()
+    assert asked[0][2] == visit.visit_id != asked[-1][2]  # the record first
+
+
+def test_a_bundle_has_the_teachers_change(app):
+    app = app.switch_page(PAGE).run()
+    app.segmented_control[0].set_value("fhir")
+    app.run()
+    give(app, [PATIENT, FIBRILLATION])
+    app.multiselect[0].set_value(["10:I4891", "I10"])
+    _, edited = teacher_read(app.run())
+    assert edited["Teacher, change"].notna().all()
 
 
 def test_a_group_that_crosses_a_threshold_is_named_with_the_model():
@@ -111,12 +156,8 @@ def test_a_fhir_bundle_is_read_and_what_was_not_is_listed(app):
     app.segmented_control[0].set_value("fhir")
     app.run()
     bundle = [
-        {"resourceType": "Patient", "id": "p", "gender": "male", "birthDate": "1950-01-01"},
-        {
-            "resourceType": "Condition",
-            "id": "c",
-            "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "I48.91"}]},
-        },
+        PATIENT,
+        FIBRILLATION,
         {
             "resourceType": "MedicationStatement",
             "id": "s",
@@ -125,8 +166,7 @@ def test_a_fhir_bundle_is_read_and_what_was_not_is_listed(app):
         {"resourceType": "Observation", "id": "o"},
         {"resourceType": "AllergyIntolerance", "id": "a", "code": {"text": "Penicillin"}},
     ]
-    app.file_uploader[0].set_value(("bundle.json", json.dumps(bundle).encode(), "application/json"))
-    app.run()
+    give(app, bundle)
     assert not app.exception and not app.error
     assert student(app)
     assert any("Observation" in one.value for one in app.markdown)
