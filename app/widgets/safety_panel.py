@@ -1,7 +1,8 @@
 """What the safety rules say of the proposed medications: the worst interrupts, the mild is folded.
 
 Only what is contraindicated for certain stops the reader until it is acknowledged; the rest of
-what matters stands in line, moderate alerts are folded, and what was not checked is said.
+what matters stands in line, moderate alerts are folded, and what was not checked is said. What is
+proposed is checked with what was given at the last stay as well, by the drugs that are on record.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,16 +12,25 @@ import streamlit as st
 from app import style
 from app.widgets import agreement
 from engine.records.schema import Visit
-from engine.safety.burden import previous
-from engine.safety.check import check, check_set
+from engine.safety.burden import previous, recorded
+from engine.safety.check import check_lists, check_set
 from engine.safety.facts import PatientFacts
 from engine.safety.report import Alert, Report
+from engine.what_if import MADE_UP
 
 MOST_ALLERGIES = 20
 LONGEST_ALLERGY = 80  # characters
 MARK = "~"  # between a visit id and what tells edits of that visit apart
+BUNDLE = "fhir-"  # begins the id of a visit that was read from a bundle
 SEVERITY_MARK = {"contraindicated": "⛔", "major": "▲", "moderate": "●"}
 SURE = {"certain": "", "likely": " · likely", "possible": " · depends on the drug chosen"}
+WHOSE = {
+    (): "",
+    ("student",): " · student's list",
+    ("teacher",): " · teacher's list",
+    ("student", "teacher"): " · both lists",
+}
+BY_NAME = "drug-level: every drug is known by name."
 
 
 def draw(visit: Visit, said) -> tuple[Report, bool]:
@@ -29,16 +39,11 @@ def draw(visit: Visit, said) -> tuple[Report, bool]:
     Returns the report, and whether an alert that interrupts has yet to be acknowledged.
     """
     st.subheader("Safety", anchor=False)
-    proposed, before = _proposed(said), previous(visit)  # when the patient got what they are on
-    report = check(
-        [group for groups in proposed.values() for group in groups],
-        PatientFacts.of(visit, _ask_allergies(visit)),
-        already_on=visit.previous_medications,
-        facts_before=PatientFacts.of(before) if before else None,
-    )
+    proposed = _proposed(said)
+    report = check_lists(proposed, **on_record(visit, _ask_allergies(visit)))
     pending = _draw_interrupting(report, visit)
     for alert in report.in_tier("inline"):
-        st.html(_card(alert, "warn"))
+        st.html(card(alert, "warn"))
     if not report.in_tier("interrupt") and not report.in_tier("inline"):
         st.html(f'<div class="wb-card wb-small">{_all_quiet(report)}</div>')
     st.html(f'<div class="wb-small wb-muted">{style.text(_pairs(proposed, visit))}</div>')
@@ -49,8 +54,18 @@ def draw(visit: Visit, said) -> tuple[Report, bool]:
     return report, pending
 
 
+def on_record(visit: Visit, typed: list[str] | None) -> dict:
+    """Return what a check needs to know of a patient: facts, what they are on, and as of when."""
+    before = previous(visit)
+    return {
+        "facts": PatientFacts.of(visit, typed),
+        "already_on": recorded(before) if before else (),
+        "facts_before": PatientFacts.of(before) if before else None,
+    }
+
+
 def allergies(visit: Visit) -> list[str] | None:
-    """Return what was typed about allergies for this visit; None when nobody was asked."""
+    """Return what was typed about this patient's allergies; None when nobody was asked."""
     return _entries(visit)[:MOST_ALLERGIES] or None
 
 
@@ -65,8 +80,10 @@ def _ask_allergies(visit: Visit) -> list[str] | None:
         key=_allergy_key(visit),
         placeholder="such as penicillin, contrast medium – not kept",
         help="Ingredients or classes, in words. Records hold allergies as diagnosis codes at "
-        "most, so what is typed here is checked beside them, and forgotten with the session.",
+        "most, so what is typed here is checked beside them, for every visit of this patient, "
+        "and forgotten when you sign out.",
         max_chars=LONGEST_ALLERGY * MOST_ALLERGIES,
+        persist_state=None if visit.patient_id == MADE_UP else "session",
     )
     if len(entered := _entries(visit)) > MOST_ALLERGIES:
         st.warning(
@@ -77,7 +94,10 @@ def _ask_allergies(visit: Visit) -> list[str] | None:
 
 
 def _allergy_key(visit: Visit) -> str:
-    return f"allergies-{visit.visit_id.partition(MARK)[0]}"  # of an edited visit: its base
+    """Return the key of a patient; of one on no record that of the visit, whose ids are its own."""
+    base = visit.visit_id.partition(MARK)[0]  # of an edited visit
+    on_record = visit.patient_id != MADE_UP and not base.startswith(BUNDLE)
+    return f"allergies-of-{visit.patient_id}" if on_record else f"allergies-{base}"
 
 
 def _proposed(said) -> dict[str, list[str]]:
@@ -106,10 +126,12 @@ def _all_quiet(report: Report) -> str:
 
 
 def _pairs(proposed: dict[str, list[str]], visit: Visit) -> str:
-    """Return "Interacting pairs – student: 2 major; teacher: none; prescribed: 3 moderate."."""
+    """Return "Interacting pairs of each list – student: 2 major; …; prescribed, by drug: none."."""
     lists = dict(proposed)
     if visit.medications:
         lists["prescribed"] = list(visit.medications)
+    if visit.drugs:
+        lists["prescribed, by the drugs on record"] = list(recorded(visit))
     counted = [
         f"{name}: {_in_words({one: getattr(count, one) for one in SEVERITY_MARK})}"
         for name, count in check_set(lists).items()
@@ -132,7 +154,7 @@ def _draw_interrupting(report: Report, visit: Visit) -> bool:
     if not stopping:
         return False
     for alert in stopping:
-        st.html(_card(alert, "stop"))
+        st.html(card(alert, "stop"))
     return not st.checkbox(
         "I have read what is contraindicated here", key=f"read-{visit.visit_id}-{_told(stopping)}"
     )
@@ -150,24 +172,26 @@ def _draw_folded(report: Report) -> None:
             f"Of lesser weight, or only for some drugs of a group: {_by_severity(folded)}"
         ):
             for alert in folded:
-                st.html(_card(alert, ""))
+                st.html(card(alert, ""))
     if report.repeated:
         with st.expander(
             f"Known from what the patient is already on: {_by_severity(report.repeated)}"
         ):
             for alert in report.repeated:
-                st.html(_card(alert, ""))
+                st.html(card(alert, ""))
 
 
-def _card(alert: Alert, kind: str) -> str:
+def card(alert: Alert, kind: str) -> str:
     """Return one alert as HTML; `kind` is "stop", "warn" or ""."""
-    title = f"{alert.severity.capitalize()}: {alert.what}{SURE[alert.certainty]}"
+    sure, whose = SURE[alert.certainty], WHOSE[alert.lists]
+    title = f"{alert.severity.capitalize()}: {alert.what}{sure}{whose}"
     also = f" Also: {'; '.join(alert.also)}." if alert.also else ""
+    reach = f"{alert.scope or BY_NAME} Source: {alert.source}"
     return (
         f'<div class="wb-alert {kind}" role="{"alert" if kind == "stop" else "note"}">'
         f'<div class="title">{SEVERITY_MARK[alert.severity]} {style.text(title)}</div>'
         f"<div>{style.text(alert.why)}{style.text(also)}</div>"
         f"<div><b>What to do:</b> {style.text(alert.management)}</div>"
-        f'<div class="wb-muted">{style.text(alert.scope)} Source: {style.text(alert.source)}</div>'
+        f'<div class="wb-muted">{style.text(reach)}</div>'
         "</div>"
     )

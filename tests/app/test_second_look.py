@@ -16,7 +16,7 @@ from engine.permissions import Actor
 from engine.records.cohort import Cohort
 from engine.safety.report import Alert, Report
 from engine.similar import Similar
-from tests.app.signing_in import signed_in
+from tests.app.signing_in import sign_in, signed_in
 from tests.app.test_pages import page_text, settled
 
 PAGE = "views/recommend.py"
@@ -44,7 +44,7 @@ def reported(monkeypatch):
 
     def report(*alerts, repeated=()):
         said = Report(alerts, tuple(repeated), 0, ("Doses were not checked.",))
-        monkeypatch.setattr(safety_panel, "check", lambda *_, **__: said)
+        monkeypatch.setattr(safety_panel, "check_lists", lambda *_, **__: said)
 
     return report
 
@@ -137,11 +137,13 @@ def test_no_alert_is_not_called_safe(visit, reported):
 def test_a_lasting_disease_of_before_the_last_visit_is_no_news(cohort, visit, monkeypatch):
     """The drugs of the visit before were given in full knowledge of the visits before that."""
     oldest = replace(visit, visit_id="1", history=(), diagnoses=("10:N184",))
-    last = replace(visit, visit_id="2", history=(), diagnoses=("10:I10",), medications=("B01A",))
+    last = replace(
+        visit, visit_id="2", history=(), diagnoses=("10:I10",), medications=("B01A",), drugs=()
+    )
     now = replace(visit, visit_id="3", history=(oldest, last))
     seen = {}
     monkeypatch.setattr(
-        safety_panel, "check", lambda *_, **named: seen.update(named) or Report((), (), 0, ())
+        safety_panel, "check_lists", lambda *_, **named: seen.update(named) or Report((), (), 0, ())
     )
     monkeypatch.setattr(safety_panel, "st", MagicMock())
     safety_panel.draw(now, SimpleNamespace(rows=(), thresholds={}, latency_ms={}))
@@ -153,9 +155,65 @@ def test_a_typed_allergy_is_checked_beside_the_record(visit, monkeypatch):
     monkeypatch.setattr(safety_panel, "_proposed", lambda said: {"student": ["J01C"]})
     app = opened(visit)
     assert "allergy: penicillin" not in html(app)
-    field = next(one for one in app.text_input if one.label.startswith("Allergies"))
-    field.set_value("penicillin")
+    _allergies(app).set_value("penicillin")
     assert "penicillin" in html(app.run()).lower()
+
+
+def test_what_was_given_at_the_last_stay_is_checked_by_the_names_on_record(visit, monkeypatch):
+    last = replace(visit, visit_id="2", history=(), medications=("J01X",), drugs=("Linezolid",))
+    drawn = MagicMock()
+    monkeypatch.setattr(safety_panel, "st", drawn)
+    monkeypatch.setattr(safety_panel, "_entries", lambda visit: [])
+    monkeypatch.setattr(
+        safety_panel, "_proposed", lambda said: {"student": ["N06A"], "teacher": ["C09A", "C03D"]}
+    )
+    given = {"drugs": ("Warfarin", "Amiodarone"), "medications": ("B01A", "C01B")}
+    now = replace(visit, visit_id="3", history=(last,), **given)
+    report, _ = safety_panel.draw(now, None)
+    shown = "\n".join(str(call.args[0]) for call in drawn.html.call_args_list)
+    assert "(N06A) with linezolid, given at the last stay (it may have been stopped)" in shown
+    assert "likely · student&#x27;s list" in shown and "· teacher&#x27;s list" in shown
+    assert "prescribed, by the drugs on record: 1 major" in shown
+    assert {alert.lists for alert in report.alerts} == {("student",), ("teacher",)}
+
+
+TYPED = "allergy: penicillin ·"  # not what is recorded as a diagnosis
+
+
+def test_a_typed_allergy_follows_the_patient_until_sign_out(cohort, monkeypatch):
+    monkeypatch.setattr(safety_panel, "_proposed", lambda said: {"student": ["J01C"]})
+    first, second = next(
+        cohort.visits(patient)[-2:]
+        for patient in sorted(cohort.splits)
+        if len(cohort.visits(patient)) > 1
+    )
+    app = opened(second)
+    _allergies(app).set_value("penicillin")
+    assert TYPED in html(app.run())
+    app.session_state["visit_id"] = first.visit_id
+    assert TYPED in html(app.run())
+    app.switch_page("views/patients.py").run()
+    app.switch_page(PAGE).run()
+    assert _allergies(app).value == "penicillin" and TYPED in html(app)
+    other = next(one for one in sorted(cohort.splits) if one != first.patient_id)
+    app.session_state["patient_id"] = other
+    assert _allergies(app.run()).value == ""
+    button(app, "Sign out").click()
+    sign_in(app.run()).run()
+    app.session_state["patient_id"] = first.patient_id
+    settled(app.switch_page(PAGE))
+    assert _allergies(app).value == "" and TYPED not in html(app)
+
+
+def _allergies(app):
+    return next(one for one in app.text_input if one.label.startswith("Allergies"))
+
+
+def test_allergies_of_patients_on_no_record_stay_with_their_visit(visit):
+    bundle = replace(visit, visit_id="fhir-0123")
+    assert safety_panel._allergy_key(bundle) != safety_panel._allergy_key(visit)
+    one, other = (replace(visit, visit_id=name) for name in ("1", "2~edited"))
+    assert safety_panel._allergy_key(one) == safety_panel._allergy_key(other)
 
 
 # ---------------------------------------------------------------- the decision
