@@ -15,6 +15,7 @@ from app.widgets import (
     code_picker,
     notice,
     patient_header,
+    person_form,
     safety_panel,
     skeleton,
     visit_record,
@@ -26,14 +27,13 @@ from engine.records.cohort import Cohort
 from engine.records.fhir import LARGEST, FhirRecord, Remark, read_bundle
 from engine.records.schema import Visit
 from engine.terminology import atc
-from engine.what_if import changes, edit, new_patient
+from engine.what_if import changes, edit
 
 CHANGE = ", change"  # ends the title of a column of changes
 PROPOSED = "Since the edit"
 NOTICEABLE = 0.05  # of probability
 LOOK_EVERY = 0.25  # seconds between two looks for the teacher's answer
 STARTS = {"record": "The open patient", "form": "A new patient", "fhir": "A FHIR bundle"}
-SEX = {"F": "Woman", "M": "Man", None: "Not on record"}
 SHOWN_UNREAD = 200
 
 
@@ -43,14 +43,14 @@ def show() -> None:
     cohort = session.cohort()
     st.title("What if", anchor=False)
     notice.decision_support()
-    base = _choose_base(actor, cohort)
-    if base is None:
-        return
     try:
         models = session.models()
         recommender = session.recommender(models)
     except WorkbenchError as error:
         notice.error(str(error), title="The models cannot be asked")
+        return
+    base = _choose_base(actor, cohort, recommender)
+    if base is None:
         return
     if recommender is None:
         skeleton.draw("The models are being loaded, once after the start …")
@@ -76,12 +76,12 @@ def show() -> None:
 # ---------------------------------------------------------------- where it starts
 
 
-def _choose_base(actor: Actor, cohort: Cohort) -> Visit | None:
+def _choose_base(actor: Actor, cohort: Cohort, recommender) -> Visit | None:
     start = st.segmented_control(
         "Start from", STARTS, format_func=STARTS.get, default="record", required=True, key="start"
     )
     if start == "form":
-        return _ask_for_patient()
+        return person_form.ask(recommender)
     if start == "fhir":
         return _read_bundle()
     patient_id = session.chosen_patient()
@@ -97,17 +97,6 @@ def _choose_base(actor: Actor, cohort: Cohort) -> Visit | None:
     visit = next((one for one in visits if one.visit_id == chosen), visits[-1])
     st.caption(f"Patient {style.literal(patient_id)}, {patient_header.visit_label(visit)}")
     return visit
-
-
-def _ask_for_patient() -> Visit | None:
-    with st.container(horizontal=True):
-        age = st.number_input("Age", 0, 120, value=65, key="new_age", width=120)
-        sex = st.selectbox("Sex", list(SEX), format_func=SEX.get, key="new_sex", width=180)
-    try:
-        return new_patient(int(age), sex)
-    except WorkbenchError as error:
-        notice.error(str(error))
-        return None
 
 
 def _read_bundle() -> Visit | None:

@@ -141,6 +141,23 @@ def test_another_age_keeps_what_was_typed(app):
     assert student(app) != before
 
 
+def test_what_else_the_models_read_of_a_person_can_be_given(app):
+    app = app.switch_page(PAGE).run()
+    app.segmented_control[0].set_value("form")
+    app.run()
+    app.multiselect[0].set_value(["I48.91"])
+    before = student(app.run())
+    recommender = session.models().student.result()
+    fields = ("admission_type", "insurance", "language", "marital_status", "race")
+    for field in fields:
+        asked = app.selectbox(key=f"new_{field}")
+        assert asked.value is None and "Not recorded" in asked.options
+        asked.set_value(recommender.vocabulary.profile[field][0])
+    app.run()
+    assert not app.exception and not app.error
+    assert student(app) != before
+
+
 def test_a_teacher_that_fails_leaves_the_students_answer(app, visit, monkeypatch):
     def fails(*_):
         raise WorkbenchError("teacher: its weights are damaged")
