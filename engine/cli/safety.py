@@ -40,7 +40,10 @@ def _add_burden(parts: argparse._SubParsersAction) -> None:
     parser.add_argument("--models", type=Path, metavar="DIR", help="pair folder; default: champion")
     parser.add_argument("--split", choices=("test", "validation", "all"), default="test")
     parser.add_argument(
-        "--teacher", action="store_true", help="its list as well: about a second a visit"
+        "--model",
+        choices=("student", "teacher", "both"),
+        default="student",
+        help="whose list; the teacher takes about a second a visit",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="the figures, as JSON")
     parser.set_defaults(run=run_burden)
@@ -50,7 +53,10 @@ def run_check(arguments: argparse.Namespace) -> int:
     from engine.safety.check import check
 
     medications, facts, already_on, before = _subject(arguments)
-    report = check(medications, facts, already_on, before)
+    since = "last stay"
+    if arguments.already_on:
+        since = "either" if arguments.cohort else "now"
+    report = check(medications, facts, already_on, before, given=since)
     if arguments.json:
         print(json.dumps(asdict(report), indent=2))
     else:
@@ -78,8 +84,10 @@ def run_burden(arguments: argparse.Namespace) -> int:
         "prescribed, as groups": [recorded(visit, by_drug=False) for visit in visits],
     }
     recommender = Recommender.load(arguments.models or champion_folder())
-    lists["student"] = _chosen(recommender, "student", recommender.student_probabilities(visits))
-    if arguments.teacher:
+    if arguments.model != "teacher":
+        probability = recommender.student_probabilities(visits)
+        lists["student"] = _chosen(recommender, "student", probability)
+    if arguments.model != "student":
         probability = recommender.teacher_probabilities(cohort, visits)
         lists["teacher"] = _chosen(recommender, "teacher", probability)
     burdens = measure(visits, lists)

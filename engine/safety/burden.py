@@ -1,7 +1,8 @@
 """How many alerts a hospital would see: per 100 visits, with and without the tiers.
 
-Every visit is checked twice: as a list nobody has seen, and as one whose former visit's medications
-the patient is already on. Class-level checks of groups and checks of named drugs do not compare.
+Every visit is checked as the app does it: with what was given at the visit before, by the names of
+the drugs. Counted apart are the alerts with such a drug, and those that were known from that visit.
+Class-level checks of groups and checks of named drugs do not compare.
 """
 
 from collections import Counter
@@ -24,18 +25,29 @@ class Burden:
     """Counts over the visits of one list."""
 
     visits: int = 0
+    returning: int = 0  # of these, those with medications of a visit before
     pairs: int = 0  # alerts of a system that shows each pair, each at once
     alerts: int = 0  # alerts when the pairs of one rule are one alert
     by_tier: Counter = field(default_factory=Counter)  # these, by how they are shown
     possible: int = 0  # of the folded ones: for fewer than a third of a group's drugs
     shown: Counter = field(default_factory=Counter)  # without those known from the visit before
+    current_pairs: int = 0  # as `pairs`, of one that is listed with one of the visit before
+    current: Counter = field(default_factory=Counter)  # of those shown, by tier
+    current_visits: int = 0  # visits with at least one that is shown, folded ones among them
+    current_loud: int = 0  # visits with at least one that is not folded
     interrupted: int = 0  # visits with at least one alert that interrupts
     rules: Counter = field(default_factory=Counter)  # (tier, rule) → visits, of those shown
 
-    def add(self, report: Report) -> None:
-        """Count one visit."""
+    def add(self, report: Report, returning: bool = False) -> None:
+        """Count one visit; `returning` where the visit before has medications."""
         every = report.alerts + report.repeated
+        with_current = [alert for alert in report.alerts if alert.current]
         self.visits += 1
+        self.returning += returning
+        self.current_pairs += sum(len(alert.pairs) for alert in every if alert.current)
+        self.current.update(alert.tier for alert in with_current)
+        self.current_visits += bool(with_current)
+        self.current_loud += any(alert.tier != "folded" for alert in with_current)
         self.pairs += sum(len(alert.pairs) for alert in every)
         self.alerts += len(every)
         self.by_tier.update(alert.tier for alert in every)
@@ -57,6 +69,13 @@ class Burden:
             **{tier: round(self.per_100(self.by_tier[tier]), 1) for tier in TIERS},
             "folded_of_which_possible": round(self.per_100(self.possible), 1),
             **{f"{tier}_not_known": round(self.per_100(self.shown[tier]), 1) for tier in TIERS},
+            "returning_visits": self.returning,
+            "with_current_each_pair": round(self.per_100(self.current_pairs), 1),
+            **{
+                f"{tier}_with_current": round(self.per_100(self.current[tier]), 1) for tier in TIERS
+            },
+            "returning_visits_with_current": self.current_visits,
+            "returning_visits_with_current_not_folded": self.current_loud,
             "visits_interrupted": round(self.per_100(self.interrupted), 1),
             "frequent": [
                 {"tier": tier, "rule": rule, "visits": round(self.per_100(count), 1)}
@@ -77,7 +96,7 @@ def measure(
 ) -> dict[str, Burden]:
     """Return the burden of each list of medications, one list a visit, with a progress bar.
 
-    A list named "… drugs" is compared with the drugs of the visit before, others with its groups.
+    Each list is checked with the drugs of the visit before, or its groups where it names none.
     """
     rules = rules or SafetyRules.load()
     burdens = {name: Burden() for name in lists}
@@ -85,9 +104,10 @@ def measure(
         facts = PatientFacts.of(visit)
         former = previous(visit)
         before = PatientFacts.of(former) if former else None
+        known = recorded(former) if former else ()
         for name, medications in lists.items():
-            known = recorded(former, by_drug=name.endswith("drugs")) if former else ()
-            burdens[name].add(check(medications[row], facts, known, before, rules))
+            report = check(medications[row], facts, known, before, rules)
+            burdens[name].add(report, returning=bool(known))
     return burdens
 
 
@@ -108,14 +128,16 @@ def as_table(burdens: Mapping[str, Burden]) -> str:
     """The burdens as a Markdown table of alerts per 100 visits."""
     lines = [
         "| list | visits | each pair at once | one alert a rule | interrupt | inline | folded "
-        "| of these possible | not known: interrupt | inline | folded | visits interrupted |",
-        "|---" + "|---:" * 11 + "|",
+        "| of these possible | not known: interrupt | inline | folded "
+        "| with current: each pair at once | interrupt | inline | folded | visits interrupted |",
+        "|---" + "|---:" * 15 + "|",
     ]
     for name, burden in burdens.items():
         counts = [burden.pairs, burden.alerts]
         counts += [burden.by_tier[tier] for tier in TIERS]
         counts.append(burden.possible)
         counts += [burden.shown[tier] for tier in TIERS]
+        counts += [burden.current_pairs, *(burden.current[tier] for tier in TIERS)]
         cells = [f"{burden.per_100(count):,.1f}" for count in counts]
         cells.append(f"{burden.per_100(burden.interrupted):.1f} %")
         lines.append(f"| {name} | {burden.visits:,} | {' | '.join(cells)} |")
