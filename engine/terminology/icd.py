@@ -58,6 +58,18 @@ def codes(kind: Kind) -> list[str]:
     )
 
 
+def titles(kind: Kind) -> dict[str, str]:
+    """Every code that `title` knows with its title: those of the tables, then the retired."""
+    found = {
+        f"{version}:{plain}": text
+        for table_kind, version in _FILES
+        if table_kind == kind
+        for plain, text in _titles(kind, version).items()
+    }
+    retired = {code: text for (of_kind, code), text in _retired().items() if of_kind == kind}
+    return {**retired, **found}
+
+
 def dot_place(kind: Kind, code: str) -> int | None:
     """How many characters stand before the dot of "9:4280"; None in ICD-10-PCS, which has none.
 
