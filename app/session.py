@@ -20,6 +20,7 @@ from engine.patient_index import PatientIndex
 from engine.records.cohort import Cohort
 from engine.records.schema import Visit
 from engine.registry import aliases
+from engine.terminology.rxnorm import DrugMap
 
 PROJECT = Path(__file__).resolve().parent.parent
 logger = logging.getLogger("workbench.app")
@@ -59,6 +60,12 @@ def cohort() -> Cohort:
     except WorkbenchError as error:
         notice.missing_cohort(str(error))
         st.stop()
+
+
+def drug_map() -> DrugMap | None:
+    """Return this installation's drug map if it has one; WorkbenchError where it is none."""
+    path = Installation(data_folder()).drug_map
+    return path and _open_drug_map(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 def patient_index(cohort: Cohort) -> PatientIndex:
@@ -210,6 +217,11 @@ def _place(error: Exception) -> str:
 @st.cache_resource(max_entries=4, show_spinner="Opening the cohort …")
 def _open_cohort(folder: str, key: tuple) -> Cohort:
     return Cohort.open(folder)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _open_drug_map(path: Path, changed: int) -> DrugMap:
+    return DrugMap.open(path)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

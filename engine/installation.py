@@ -40,6 +40,16 @@ class Installation:
         return self.folder / "runs"
 
     @property
+    def drug_map(self) -> Path | None:
+        """The map of package and RxNorm codes for what is read in the app, if there is one.
+
+        WORKBENCH_DRUG_MAP, or `rxnorm.sqlite` in the folder, where `terminology rxnorm` puts it.
+        """
+        named = os.environ.get("WORKBENCH_DRUG_MAP")
+        beside = self.folder / "rxnorm.sqlite"
+        return Path(named) if named else beside if beside.is_file() else None
+
+    @property
     def jobs_url(self) -> str:
         """The database of the retraining queue: WORKBENCH_JOBS_URL, or SQLite in the folder."""
         beside = self.folder.resolve() / "jobs.sqlite"

@@ -24,6 +24,15 @@ def test_without_it_everything_lies_in_data(monkeypatch):
     assert installation.jobs_url == f"sqlite:///{queue}"
 
 
+def test_a_drug_map_is_found_beside_the_rest_or_named(monkeypatch, tmp_path):
+    monkeypatch.delenv("WORKBENCH_DRUG_MAP", raising=False)
+    assert Installation(tmp_path).drug_map is None
+    (tmp_path / "rxnorm.sqlite").touch()
+    assert Installation(tmp_path).drug_map == tmp_path / "rxnorm.sqlite"
+    monkeypatch.setenv("WORKBENCH_DRUG_MAP", "elsewhere.sqlite")
+    assert Installation(tmp_path).drug_map == Path("elsewhere.sqlite")
+
+
 def test_nothing_is_made_by_looking(monkeypatch, tmp_path):
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "data"))
     assert Installation.current().models

@@ -27,6 +27,7 @@ from engine.records.cohort import Cohort
 from engine.records.fhir import LARGEST, FhirRecord, Remark, read_bundle
 from engine.records.schema import Visit
 from engine.terminology import atc
+from engine.terminology.rxnorm import DrugMap
 from engine.what_if import changes, edit
 
 CHANGE = ", change"  # ends the title of a column of changes
@@ -147,9 +148,17 @@ def _parsed(text: str) -> FhirRecord:
     mark = hashlib.sha256(text.encode("utf-8")).hexdigest()
     known, record = st.session_state.get("read_bundle", (None, None))
     if known != mark:
-        record = read_bundle(text)
+        record = read_bundle(text, _drug_map())
         st.session_state["read_bundle"] = mark, record
     return record
+
+
+def _drug_map() -> DrugMap | None:
+    try:
+        return session.drug_map()
+    except WorkbenchError as error:
+        notice.error(str(error), title="The drug map cannot be used; the bundle is read without")
+        return None
 
 
 # ---------------------------------------------------------------- the edit

@@ -50,6 +50,7 @@ def run_rxnorm(arguments: argparse.Namespace) -> int:
     for name, number in counts.items():
         print(f"{number:{width},}  {_COUNTED[name]}")
     print(f"\ndrug map written to {arguments.output}; use it with: ingest … --drug-map")
+    print("as rxnorm.sqlite in the installation's folder the app reads it for FHIR bundles")
     return 0
 
 

@@ -8,8 +8,8 @@
 Read: Patient, Encounter, Condition, Procedure, MedicationRequest, MedicationStatement,
 MedicationAdministration, Medication and AllergyIntolerance (HL7 FHIR R4, hl7.org/fhir/R4).
 Codings: ICD-10-CM, ICD-10-PCS, ICD-9-CM; SNOMED CT where an ICD coding stands beside it; drugs by
-ATC, NDC (with a drug map) or name, RxNorm by the name beside its number. Nothing else stops the
-reading. Only what is no bundle of one patient raises.
+ATC or name, NDC and RxNorm with a drug map; without one RxNorm by the name beside its number.
+Nothing else stops the reading. Only what is no bundle of one patient raises.
 
 A MedicationRequest is an order and belongs to its encounter. A MedicationStatement is what the
 patient takes: unless it says that it was taken during a stay, it is home medication, known before
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from engine.errors import WorkbenchError
-from engine.records.fhir_codes import Coded, drug_codes, icd_codes, written
+from engine.records.fhir_codes import Coded, drug_codes, icd_codes, needs_map, written
 from engine.records.fhir_values import (
     address,
     asserted,
@@ -38,6 +38,10 @@ from engine.records.schema import Visit
 from engine.terminology import drugs
 from engine.terminology.rxnorm import DrugMap
 
+NO_MAP = (  # ends why a drug was not read
+    "; this installation has no drug map for its code: "
+    "make one with python -m engine terminology rxnorm RRF_DIR"
+)
 LARGEST = 20_000_000  # characters of a bundle
 READ = (
     "Patient",
@@ -192,7 +196,8 @@ class _Bundle:
         route = written(self._dosage(one).get("route")) or None
         match = drugs.match(name, route, codes=codes)
         if match.kind != "mapped":
-            self._pass_over(one, _why_no_group(name, match))
+            wanting = self._drug_map is None and needs_map(concept)
+            self._pass_over(one, _why_no_group(name, match) + NO_MAP * wanting)
             return
         stay = (
             self._stay_of_statement(stays, one)

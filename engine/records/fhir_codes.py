@@ -58,17 +58,29 @@ def icd_codes(concept: object, kind: Kind) -> Coded:
 
 
 def drug_codes(concept: object, drug_map: DrugMap | None) -> tuple[str, tuple[str, ...]]:
-    """Return the drug's name as written and the ATC codes its codings bring."""
+    """Return the drug's name as written and the ATC codes its codings bring.
+
+    A drug that is a code alone has the name that the map gives it.
+    """
     codes: list[str] = []
+    known_as: list[str] = []  # by the map
     for coding in _codings(concept):
         system, code = _system(coding), str(coding.get("code") or "").strip().upper()
         if system in _ATC and 4 <= len(code) <= 7:
             codes.append(code)
-        elif system in _NDC and drug_map is not None:
-            codes += drug_map.codes(code)
+        elif drug_map is not None and system in (*_NDC, *_RXNORM):
+            found = drug_map.find(code) if system in _NDC else drug_map.product(code)
+            codes += found.codes if found else ()
+            known_as += [found.name] if found else []
     named = [coding for coding in _codings(concept) if _system(coding) in _RXNORM]
     names = [str(coding.get("display") or "") for coding in named]
-    return next((name[:_LONGEST] for name in [*names, written(concept)] if name), ""), tuple(codes)
+    names += [written(concept), *known_as]
+    return next((name[:_LONGEST] for name in names if name), ""), tuple(dict.fromkeys(codes))
+
+
+def needs_map(concept: object) -> bool:
+    """Say whether a drug has a coding that a drug map may read."""
+    return any(_system(coding) in (*_NDC, *_RXNORM) for coding in _codings(concept))
 
 
 def written(concept: object) -> str:

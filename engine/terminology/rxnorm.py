@@ -147,7 +147,7 @@ FROM ndc JOIN product USING (rxcui)
 class NdcEntry:
     """What a drug map knows about one NDC."""
 
-    ndc: str  # 11 digits
+    ndc: str  # 11 digits; empty where it was found by its RxCUI
     rxcui: str
     name: str  # RxNorm's name of the product
     ingredients: tuple[str, ...]
@@ -218,13 +218,20 @@ class DrugMap:
         known = [entry for code in ndc.spellings(written) if (entry := self._entry(code))]
         return known[0] if len({entry.codes for entry in known}) == 1 else None
 
+    def product(self, rxcui: str) -> NdcEntry | None:
+        """The entry of a product by RxNorm's number; None for one that no NDC stands for."""
+        if not (rxcui.isascii() and rxcui.isdigit() and len(rxcui) <= 18):  # SQLite's integers
+            return None
+        return self._read("FROM product WHERE rxcui = ?", int(rxcui), "")
+
     def _entry(self, code: str) -> NdcEntry | None:
+        return self._read("FROM ndc JOIN product USING (rxcui) WHERE ndc = ?", code, code)
+
+    def _read(self, source: str, asked: str | int, code: str) -> NdcEntry | None:
         try:
             with self._one_at_a_time:
                 row = self._connection.execute(
-                    "SELECT rxcui, name, ingredients, atc_codes "
-                    "FROM ndc JOIN product USING (rxcui) WHERE ndc = ?",
-                    [code],
+                    f"SELECT rxcui, name, ingredients, atc_codes {source}", [asked]
                 ).fetchone()
         except sqlite3.DatabaseError as error:
             raise WorkbenchError(f"{self.path}: is damaged; {HOW_TO_BUILD}") from error

@@ -12,6 +12,8 @@ from engine import store
 from engine.errors import WorkbenchError
 from engine.installation import Installation
 from engine.records.cohort import Cohort
+from engine.terminology import rxnorm
+from tests import rrf
 from tests.app.signing_in import signed_in
 
 PAGE = "views/what_if.py"
@@ -213,6 +215,35 @@ def test_a_fhir_bundle_is_read_and_what_was_not_is_listed(app):
     assert any("home medication" in one.value for one in app.markdown)
     assert app.multiselect[2].value == ["B01A"]
     assert "Penicillin" in [one.value for one in app.text_input]
+
+
+def test_a_bundle_of_bare_codes_is_read_with_the_drug_map_of_the_installation(app, tmp_path):
+    order = {
+        "resourceType": "MedicationStatement",
+        "medicationCodeableConcept": {
+            "coding": [{"system": "http://hl7.org/fhir/sid/ndc", "code": "0904-4040-73"}]
+        },
+    }
+    app = app.switch_page(PAGE).run()
+    app.segmented_control[0].set_value("fhir")
+    app.run()
+    give(app, [PATIENT, FIBRILLATION, order])
+    assert app.multiselect[2].value == []
+    assert any("terminology rxnorm" in one.value for one in app.markdown)
+    rrf.write_rrf(tmp_path / "rrf")
+    rxnorm.build(tmp_path / "rrf", Installation.current().folder / "rxnorm.sqlite")
+    give(app, [PATIENT, order, FIBRILLATION])
+    assert "B01A" in app.multiselect[2].value
+
+
+def test_a_damaged_drug_map_is_named_and_the_bundle_read_without(app):
+    (Installation.current().folder / "rxnorm.sqlite").write_text("no map")
+    app = app.switch_page(PAGE).run()
+    app.segmented_control[0].set_value("fhir")
+    app.run()
+    give(app, [PATIENT, FIBRILLATION])
+    assert "rxnorm.sqlite" in app.error[0].value
+    assert student(app)
 
 
 def test_nothing_typed_is_kept(app):

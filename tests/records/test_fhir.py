@@ -8,6 +8,8 @@ from hypothesis import strategies as some
 
 from engine.errors import WorkbenchError
 from engine.records.fhir import read_bundle
+from engine.terminology import rxnorm
+from tests import rrf
 
 ICD10 = "http://hl7.org/fhir/sid/icd-10-cm"
 SNOMED = "http://snomed.info/sct"
@@ -177,6 +179,30 @@ def test_home_medication_of_an_earlier_stay_stands_before_that_stay():
     home, first, second = record.visits
     assert set(home.medications) > {"B01A"}
     assert (first.medications, second.medications) == (("C07A",), ())
+
+
+NDC = "http://hl7.org/fhir/sid/ndc"
+BARE = [coding(NDC, "0904-4040-73"), coding(RXNORM, "243670")]  # aspirin
+
+
+def test_bare_codes_are_read_with_a_drug_map(tmp_path):
+    rrf.write_rrf(tmp_path / "rrf")
+    rxnorm.build(tmp_path / "rrf", tmp_path / "map")
+    drug_map = rxnorm.DrugMap.open(tmp_path / "map")
+    for concept in BARE:
+        one = request(None, medicationCodeableConcept=concept)
+        bundle = json.dumps([PATIENT, SECOND, one])
+        assert read_bundle(bundle).visits[-1].medications == ()
+        visit = read_bundle(bundle, drug_map).visits[-1]
+        assert visit.medications and visit.drugs
+
+
+@pytest.mark.parametrize("concept", BARE, ids=["NDC", "RxNorm"])
+def test_without_a_drug_map_it_is_said_how_to_make_one(concept):
+    (unread,) = read(PATIENT, SECOND, request(None, medicationCodeableConcept=concept)).unread
+    assert "engine terminology rxnorm" in unread.why
+    (unread,) = read(PATIENT, SECOND, request("no such drug")).unread
+    assert "rxnorm" not in unread.why
 
 
 def test_a_medication_elsewhere_in_the_bundle_is_followed():
