@@ -5,6 +5,7 @@ The drafts are MedicationRequest resources with intent `proposal` and status `dr
 no drug, dose or route is decided here.
 """
 
+from collections.abc import Sequence
 from html import escape
 
 from engine.decisions import REASONS, Decision, Item
@@ -19,6 +20,7 @@ NOTICE = (
     "route and duration are still to be chosen."
 )
 NO_ALLERGIES = "none typed in when this page was made; see the record"
+CHECKED = "Safety of the final list, as this page was made"
 SAID = {"accepted": "Accepted", "changed": "Changed", "rejected": "Rejected"}
 
 
@@ -62,12 +64,19 @@ def _draft(decision: Decision, item: Item, number: int) -> dict:
     return draft
 
 
-def summary(decision: Decision, visit: Visit, diagnoses: list[str], allergies: list[str]) -> str:
+def summary(
+    decision: Decision,
+    visit: Visit,
+    diagnoses: list[str],
+    allergies: list[str],
+    safety: Sequence[str] = (),
+) -> str:
     """Return one page of HTML to print, which needs nothing but itself.
 
     Args:
         diagnoses: the titles of the visit's leading diagnoses.
         allergies: what is typed in as the page is made: a decision keeps none.
+        safety: what the check of the final list says as the page is made, in sentences.
     """
     person = ", ".join(
         part
@@ -87,6 +96,8 @@ def summary(decision: Decision, visit: Visit, diagnoses: list[str], allergies: l
         ("Allergies", "; ".join(allergies) or NO_ALLERGIES),
         ("Decided", f"{decision.decided_at.replace('T', ' ')[:16]} UTC by {decision.account}"),
     )
+    checked = "".join(f"<li>{escape(line)}</li>" for line in safety)
+    checked = f"<h2>{CHECKED}</h2><ul>{checked}</ul>" if checked else ""
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in facts)
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
@@ -96,7 +107,7 @@ def summary(decision: Decision, visit: Visit, diagnoses: list[str], allergies: l
         f"<body><main><h1>Medication decision</h1><dl>{lines}</dl>"
         "<table><thead><tr><th>Medication group</th><th>Decision</th><th class=n>Teacher</th>"
         "<th class=n>Student</th><th>Reason and note</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table><p>{escape(NOTICE)}</p>"
+        f"<tbody>{rows}</tbody></table>{checked}<p>{escape(NOTICE)}</p>"
         f"<footer>Decision {decision.number} · models: {escape(versions)} · input "
         f"{decision.input_hash[:16]}</footer></main></body></html>\n"
     )
@@ -121,6 +132,8 @@ _CSS = f"""
 body {{ color: {INK}; font: 14px/1.45 {FONT}; margin: 0; }}
 main {{ max-width: 46rem; margin: 0 auto; padding: 1.5rem; }}
 h1 {{ font-size: 1.4rem; margin: 0 0 .8rem; }}
+h2 {{ font-size: 1rem; margin: 1.2rem 0 .3rem; }}
+ul {{ margin: 0; padding-left: 1.1rem; }}
 dl {{ display: grid; grid-template-columns: 9rem 1fr; gap: .2rem .8rem; margin: 0 0 1.2rem; }}
 dt, small, footer {{ color: {MUTED}; }}
 dd {{ margin: 0; }}

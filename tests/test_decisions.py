@@ -186,4 +186,7 @@ def test_the_page_to_print_escapes_what_was_typed_and_says_what_it_is(installati
     assert "<b>" not in page
     assert "Not an order" in page
     assert "none typed in when this page was made" in page
+    assert "Safety of the final list" not in page
+    checked = summary(save(installation), VISIT, [], [], ["Major: <b>one</b> with another."])
+    assert "Safety of the final list" in checked and "<li>Major: &lt;b&gt;one" in checked
     assert "http://" not in page.replace("http-equiv", "")

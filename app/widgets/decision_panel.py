@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import identity, style
-from app.widgets import agreement, notice, safety_panel
+from app.widgets import agreement, final_list, notice, safety_panel
 from engine import permissions
 from engine.decision_export import fhir_drafts, summary
 from engine.decisions import LONGEST_NOTE, REASONS, Decision, Decisions, Item
@@ -84,6 +84,7 @@ def _draw_form(
     )
     st.session_state[_key(visit, "entered")] = _by_group(entered, proposed)
     items = _items(entered, proposed)
+    pending |= final_list.draw(visit, said, items)
     blocked = "Read what is contraindicated above first." if pending else None
     if st.button(
         _save_label(len(items)),
@@ -148,7 +149,8 @@ def _export(decisions: Decisions, decision: Decision, form: str, text: str) -> C
 
 def _page(decision: Decision, cohort: Cohort, visit: Visit) -> str:
     leading = [cohort.title("diagnosis", code) for code in visit.diagnoses[:LEADING]]
-    return summary(decision, visit, leading, safety_panel.allergies(visit) or [])
+    safety = final_list.in_words(final_list.check(visit, decision.items))
+    return summary(decision, visit, leading, safety_panel.allergies(visit) or [], safety)
 
 
 def _table(visit: Visit, proposed) -> tuple[str, pd.DataFrame]:
@@ -216,7 +218,7 @@ def _frame(proposed, entered: dict[str, dict]) -> pd.DataFrame:
 def _columns() -> dict:
     column = st.column_config
     return {
-        "Medication group": column.TextColumn(width="large"),
+        "Medication group": column.TextColumn(width=300, pinned=True),  # narrow screens scroll
         "Teacher": column.NumberColumn(format="%.2f", width=70),
         "Student": column.NumberColumn(format="%.2f", width=70),
         "Decision": column.SelectboxColumn(
@@ -228,7 +230,7 @@ def _columns() -> dict:
         "In its place": column.TextColumn(
             max_chars=LONGEST_NOTE, help="What is given instead, where you change", width=130
         ),
-        "Note": column.TextColumn(max_chars=LONGEST_NOTE, width="medium"),
+        "Note": column.TextColumn(max_chars=LONGEST_NOTE, width=300),
     }
 
 

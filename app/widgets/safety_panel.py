@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import streamlit as st
 
-from app import style
+from app import style, terms
 from app.widgets import agreement
 from engine.records.schema import Visit
 from engine.safety.burden import previous, recorded
@@ -38,20 +38,25 @@ def draw(visit: Visit, said) -> tuple[Report, bool]:
 
     Returns the report, and whether an alert that interrupts has yet to be acknowledged.
     """
-    st.subheader("Safety", anchor=False)
+    st.subheader("Safety", anchor=False, help=terms.explain("Contraindicated", "Major"))
     proposed = _proposed(said)
-    report = check_lists(proposed, **on_record(visit, _ask_allergies(visit)))
-    pending = _draw_interrupting(report, visit)
+    _ask_allergies(visit)
+    report = checked(visit, said)
+    stopping = report.in_tier("interrupt")
+    pending = ask_to_read(stopping, visit, "I have read what is contraindicated here")
     for alert in report.in_tier("inline"):
         st.html(card(alert, "warn"))
     if not report.in_tier("interrupt") and not report.in_tier("inline"):
         st.html(f'<div class="wb-card wb-small">{_all_quiet(report)}</div>')
     st.html(f'<div class="wb-small wb-muted">{style.text(_pairs(proposed, visit))}</div>')
     _draw_folded(report)
-    with st.expander(f"Not checked ({len(report.not_checked)})"):
-        for line in report.not_checked:
-            st.markdown(f"- {style.literal(line)}")
+    draw_not_checked(report, "Not checked")
     return report, pending
+
+
+def checked(visit: Visit, said) -> Report:
+    """Return what the rules say of what the models propose, with the allergies typed so far."""
+    return check_lists(_proposed(said), **on_record(visit, allergies(visit)))
 
 
 def on_record(visit: Visit, typed: list[str] | None) -> dict:
@@ -64,6 +69,13 @@ def on_record(visit: Visit, typed: list[str] | None) -> dict:
     }
 
 
+def draw_not_checked(report: Report, title: str) -> None:
+    """Draw what was not looked at, folded."""
+    with st.expander(f"{title} ({len(report.not_checked)})"):
+        for line in report.not_checked:
+            st.markdown(f"- {style.literal(line)}")
+
+
 def allergies(visit: Visit) -> list[str] | None:
     """Return what was typed about this patient's allergies; None when nobody was asked."""
     return _entries(visit)[:MOST_ALLERGIES] or None
@@ -74,7 +86,7 @@ def _entries(visit: Visit) -> list[str]:
     return [entry.strip()[:LONGEST_ALLERGY] for entry in typed.split(",") if entry.strip()]
 
 
-def _ask_allergies(visit: Visit) -> list[str] | None:
+def _ask_allergies(visit: Visit) -> None:
     st.text_input(
         "Allergies, separated by commas",
         key=_allergy_key(visit),
@@ -90,7 +102,6 @@ def _ask_allergies(visit: Visit) -> list[str] | None:
             f"{len(entered)} allergies: only the first {MOST_ALLERGIES} are checked. "
             "Put those that matter first."
         )
-    return allergies(visit)
 
 
 def _allergy_key(visit: Visit) -> str:
@@ -133,31 +144,29 @@ def _pairs(proposed: dict[str, list[str]], visit: Visit) -> str:
     if visit.drugs:
         lists["prescribed, by the drugs on record"] = list(recorded(visit))
     counted = [
-        f"{name}: {_in_words({one: getattr(count, one) for one in SEVERITY_MARK})}"
+        f"{name}: {in_words({one: getattr(count, one) for one in SEVERITY_MARK})}"
         for name, count in check_set(lists).items()
     ]
     return f"Interacting pairs of each list – {'; '.join(counted)}."
 
 
-def _in_words(counts: Mapping[str, int]) -> str:
+def in_words(counts: Mapping[str, int]) -> str:
     """Return "1 major, 4 moderate" of counts by severity, the worst first."""
     return ", ".join(f"{count} {one}" for one, count in counts.items() if count) or "none"
 
 
-def _by_severity(alerts: Iterable[Alert]) -> str:
+def by_severity(alerts: Iterable[Alert]) -> str:
     found = [alert.severity for alert in alerts]
-    return _in_words({severity: found.count(severity) for severity in SEVERITY_MARK})
+    return in_words({severity: found.count(severity) for severity in SEVERITY_MARK})
 
 
-def _draw_interrupting(report: Report, visit: Visit) -> bool:
-    stopping = report.in_tier("interrupt")
+def ask_to_read(stopping: Iterable[Alert], visit: Visit, label: str) -> bool:
+    """Draw the alerts that interrupt; return whether they have yet to be acknowledged."""
     if not stopping:
         return False
     for alert in stopping:
         st.html(card(alert, "stop"))
-    return not st.checkbox(
-        "I have read what is contraindicated here", key=f"read-{visit.visit_id}-{_told(stopping)}"
-    )
+    return not st.checkbox(label, key=f"read-{visit.visit_id}-{_told(stopping)}")
 
 
 def _told(alerts: Iterable[Alert]) -> str:
@@ -169,13 +178,13 @@ def _draw_folded(report: Report) -> None:
     folded = report.in_tier("folded")
     if folded:
         with st.expander(
-            f"Of lesser weight, or only for some drugs of a group: {_by_severity(folded)}"
+            f"Of lesser weight, or only for some drugs of a group: {by_severity(folded)}"
         ):
             for alert in folded:
                 st.html(card(alert, ""))
     if report.repeated:
         with st.expander(
-            f"Known from what the patient is already on: {_by_severity(report.repeated)}"
+            f"Known from what the patient is already on: {by_severity(report.repeated)}"
         ):
             for alert in report.repeated:
                 st.html(card(alert, ""))

@@ -51,12 +51,11 @@ def check_final(
 
 
 def _parts(text: str) -> list[str]:
-    """Each drug of a text, and what is none; the whole where only that is a known name."""
+    """Each drug of a text, and what is none; the whole where only that is a known name. Never both:
+    two drugs that one entry names are read as one product, and do not interact."""
     parts = [part for piece in _BETWEEN.split(text) if (part := " ".join(piece.split()))]
     whole = " ".join(text.split())
-    if len(parts) > 1 and read(parts)[1] and not read([whole])[1]:
-        parts.append(whole)
-    return parts
+    return parts if read(parts)[0] or not read([whole])[0] else [whole]
 
 
 def _reading(text: str, parts: list[str], groups: Iterable[str]) -> str:

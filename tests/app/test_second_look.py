@@ -8,7 +8,14 @@ from unittest.mock import MagicMock
 import pytest
 import streamlit as st
 
-from app.widgets import basis_panel, confidence, decision_panel, safety_panel, similar_panel
+from app.widgets import (
+    basis_panel,
+    confidence,
+    decision_panel,
+    final_list,
+    safety_panel,
+    similar_panel,
+)
 from engine import basis, store
 from engine.decisions import Decisions, Item
 from engine.installation import Installation
@@ -256,6 +263,45 @@ def test_what_was_entered_outlives_accepting_the_rest_and_another_tab(visit, rep
     app.run()
     app.session_state["second_look"] = "Decide"
     assert list(decided(app.run())["Decision"]) == verdicts
+
+
+def test_what_is_typed_in_place_is_checked_before_it_is_saved_and_on_the_page(visit, reported):
+    reported()
+    last = replace(visit, history=(), medications=("C10A",), drugs=("Simvastatin",))
+    now = replace(visit, history=(last,))
+    app = opened(visit)
+    app.session_state[editor_key(app, visit)] = {
+        "edited_rows": {
+            0: {"Decision": "change", "In its place": "sildenafil, Nitroglycerin SL & xyz"}
+        },
+        "added_rows": [],
+        "deleted_rows": [],
+    }
+    shown = html(app.run())
+    assert "The final list as a set" in shown and "sildenafil" in shown
+    assert "not checked: xyz" in shown
+    assert button(app, "Save the decision").disabled  # a nitrate with sildenafil
+    next(box for box in app.checkbox if "final list" in box.label).check()
+    assert not button(app.run(), "Save the decision").disabled
+    items = [Item("J01F", "changed", instead="clarithromycin"), Item("C09A", "rejected")]
+    checked = final_list.check(now, items)
+    lines = final_list.in_words(checked)
+    assert lines[0].startswith("Contraindicated: clarithromycin with simvastatin, given at the")
+    assert checked.medications == 1
+
+
+def test_what_the_panel_has_said_is_not_said_again_of_the_final_list(visit, monkeypatch):
+    monkeypatch.setattr(safety_panel, "_proposed", lambda said: {"student": ["C09A", "C03D"]})
+    drawn = MagicMock()
+    monkeypatch.setattr(final_list, "st", drawn)
+    monkeypatch.setattr(safety_panel, "st", drawn)
+    monkeypatch.setattr(safety_panel, "_entries", lambda visit: [])
+    first = replace(visit, history=())
+    accepted = [Item(group, "accepted") for group in ("C09A", "C03D")]
+    assert not final_list.draw(first, None, accepted)
+    shown = "\n".join(str(call.args[0]) for call in drawn.html.call_args_list)
+    assert "interacting pairs: 1 major" in shown and "Said above already: " in shown
+    assert "wb-alert" not in shown
 
 
 def decided(app):

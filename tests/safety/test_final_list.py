@@ -29,6 +29,7 @@ def test_a_typed_drug_meets_the_accepted_groups_and_what_the_patient_is_on():
 
 def test_two_typed_drugs_are_checked_with_each_other():
     assert check_final([], ["simvastatin", "clarithromycin"]).report.interrupts
+    assert check_final([], ["simvastatin and clarithromycin, see letter"]).report.interrupts
 
 
 def test_what_names_no_drug_is_said_and_never_taken_for_checked():
