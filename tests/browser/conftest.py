@@ -1,8 +1,10 @@
-"""What the tests in a browser share: an empty page of it."""
+"""What the tests in a browser share: an empty page, and models that heed what they read."""
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from engine.jobs import pipeline
+from engine.records.cohort import Cohort
 from tests.browser import serving
 
 
@@ -17,3 +19,21 @@ def page():
         expect.set_options(timeout=serving.PATIENCE)
         yield page
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def attentive_pair(tiny_cohort, tiny_recipe, tmp_path_factory):
+    """A pair as tiny as any, trained far enough that one diagnosis more or less moves both."""
+    steep = {"max_steps": 24, "learning_rate": 0.03, "head_learning_rate": 0.03, "patience": 24}
+    recipe = tiny_recipe.model_copy(
+        update={
+            "prompt": tiny_recipe.prompt.model_copy(update={"max_tokens": 2048}),
+            "teacher": tiny_recipe.teacher.model_copy(update=steep),
+            "student": tiny_recipe.student.model_copy(
+                update={"linear_path": True, "learning_rate": 0.02, "epochs": 10}
+            ),
+        }
+    )
+    run = tmp_path_factory.mktemp("attentive")
+    pipeline.train_pair(Cohort.open(tiny_cohort), recipe, run, say=lambda text: None)
+    return run / "pair"
