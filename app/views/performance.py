@@ -15,7 +15,9 @@ from engine.files import read_json
 from engine.installation import Installation
 from engine.permissions import Actor
 from engine.records.cohort import Cohort
+from engine.registry.history import with_history
 from engine.registry.pair import CARD, METRICS, Pair, open_pair
+from engine.registry.versions import Registry
 from engine.terminology import atc
 
 MODELS = {"teacher": "Teacher", "student": "Student", "student_undistilled": "Not distilled"}
@@ -61,8 +63,14 @@ def show() -> None:
             _draw_use(actor, pair.manifest["version"])
     if card.open:
         with card:
-            card_text = (pair.folder / CARD).read_text(encoding="utf-8")
-            st.markdown(card_text.replace("![", "["))  # no picture is fetched from elsewhere
+            st.markdown(_card(pair).replace("![", "["))  # no picture is fetched from elsewhere
+
+
+def _card(pair: Pair) -> str:
+    """Return the version's card, with what this installation knows of its history."""
+    text = (pair.folder / CARD).read_text(encoding="utf-8")
+    registry = Registry(Installation.current())
+    return with_history(text, registry, pair.manifest["version"])
 
 
 def _draw_head(pair: Pair) -> None:
@@ -71,7 +79,7 @@ def _draw_head(pair: Pair) -> None:
         st.title("Performance", anchor=False, width="stretch")
         st.download_button(
             "Model card",
-            (pair.folder / CARD).read_text(encoding="utf-8"),
+            _card(pair),
             f"card-{facts['version']}.md",
             "text/markdown",
             icon=":material/download:",

@@ -60,6 +60,7 @@ def test_groups_inputs_use_and_card_have_a_tab_each(evaluated, tiny_cohort):
     assert {"sex", "diagnoses of the visit"} <= set(drifted["Field"])
     card = open_page(tab="Model card")
     assert any("Intended use" in one.value for one in card.markdown)
+    assert any("Predecessor: none is known" in one.value for one in card.markdown)
     groups = open_page(tab="Groups of patients")
     assert not groups.exception and not groups.error
 
