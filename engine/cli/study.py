@@ -4,6 +4,8 @@ import argparse
 import shlex
 from pathlib import Path
 
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
@@ -30,7 +32,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes at once, one thread each"
     )
-    parser.add_argument("--preset", choices=("paper",), help="insist on that cohort")
+    parser.add_argument(
+        "--preset", choices=("paper",), help="that cohort, and its recipe unless one is named"
+    )
     parser.add_argument("--only", metavar="rq1,rq2,…", help="questions, rq1 to rq5; default: all")
     parser.add_argument(
         "--teachers", action="store_true", help="retrain the teacher too where it matters (hours)"
@@ -89,7 +93,10 @@ def _models(arguments: argparse.Namespace):
     from engine.config import load_recipe
     from engine.registry.pair import champion_folder, open_pair
 
-    recipe = load_recipe(arguments.recipe) if arguments.recipe else None
+    named = arguments.recipe
+    if arguments.preset and arguments.models is None and arguments.folds is None:
+        named = named or RECIPES / f"{arguments.preset}.yaml"
+    recipe = load_recipe(named) if named else None
     if recipe is not None and arguments.models is None and arguments.folds is None:
         return None, recipe
     pair = open_pair(arguments.models or champion_folder())

@@ -29,6 +29,7 @@ from engine.jobs.study_parts import Outcome, Part, Parts, sole_study
 from engine.jobs.study_plan import Plan, Setting, with_needs
 from engine.jobs.study_questions import compared_pairs, make_plan
 from engine.jobs.study_workers import compute_all, order_of
+from engine.teacher import base_model
 
 DRAWN_RELIABILITY = ("teacher", "student", "student_undistilled")
 PACKAGES = ("torch", "transformers", "peft", "numpy", "scikit-learn")
@@ -102,7 +103,9 @@ def check(setting: Setting) -> None:
             f"ingest it again with that option, or leave --preset out here"
         )
     pair = setting.pair
-    if pair is not None and pair.vocabulary.to_dict() != cohort.vocabulary.to_dict():
+    if pair is None:
+        base_model.resolve(setting.recipe.teacher.base_model)  # before hours of other models
+    elif pair.vocabulary.to_dict() != cohort.vocabulary.to_dict():
         raise WorkbenchError(
             f"{pair.folder}: was trained on another cohort than {cohort.folder}; name --recipe "
             "without --models to train a teacher on it, or --folds 5 to adapt this pair to it"

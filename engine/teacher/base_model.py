@@ -107,6 +107,13 @@ def unreadable(name: str, error: Exception) -> WorkbenchError:
 
 def _locate(name: str) -> str:
     _quieten()
+    if name.startswith(("./", "../", "/")):  # any other name that is no folder is asked of the hub
+        if not Path(name).is_dir():
+            raise WorkbenchError(
+                f"base_model '{name}': no such folder; put a causal language model there "
+                "(config.json, tokenizer.json, *.safetensors), or name another one in the recipe"
+            )
+        return name
     if name != "default":
         return name
     if not (DEFAULT_FOLDER / RECORD).exists():

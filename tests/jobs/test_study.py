@@ -285,3 +285,6 @@ def test_a_study_of_the_papers_cohort_prints_the_published_figures(
     text = (tmp_path / "s" / "report.md").read_text()
     assert "--preset paper" in text
     assert "LEADER, student" in text
+    del command[command.index("--recipe") :]  # the paper's own: its base model is not here
+    command[-1] = tmp_path / "other"
+    assert "./models/llama-7b': no such folder" in fails(capsys, *command, *options)
