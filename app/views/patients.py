@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app import identity, session, style
+from app import identity, session, style, terms
 from app.widgets import notice
 from app.widgets.patient_header import SEX
 from engine.patient_index import ORDERS
@@ -103,6 +103,7 @@ def _choose(label: str, names: dict[str, str]) -> str | None:
         format_func=names.get,
         key=label.lower(),
         persist_state="session",
+        help=terms.explain(label) if label in terms.TERMS else None,
     )
 
 
@@ -160,7 +161,7 @@ def _draw_table(rows: list[dict], searched: bool) -> None:
             "Visits": st.column_config.NumberColumn(width=55, alignment="right"),
             "Last admission": st.column_config.TextColumn(width=110, alignment="right"),
             "Leading diagnoses of the last visit": st.column_config.TextColumn(width=480),
-            "Split": st.column_config.TextColumn(width=80),
+            "Split": st.column_config.TextColumn(width=80, help=terms.explain("Split")),
             "Found by": st.column_config.TextColumn(width=300),
         },
     )

@@ -6,7 +6,7 @@ Everything measured comes from the version's own files; what was not measured sa
 import pandas as pd
 import streamlit as st
 
-from app import identity, performance_figures, session, style
+from app import identity, performance_figures, session, style, terms
 from app.widgets import notice
 from engine.decisions import Decisions
 from engine.errors import WorkbenchError
@@ -114,13 +114,18 @@ def _draw_measured(evaluations: dict) -> None:
     ]
     prescribed = report["counts"]["overall"].get("interaction_rate")
     if rates and prescribed is not None:
-        st.caption(f"Interacting pairs: {', '.join(rates)}; as prescribed {prescribed:.4f}.")
+        st.caption(
+            f"Interacting pairs: {', '.join(rates)}; as prescribed {prescribed:.4f}.",
+            help=terms.explain("Interacting pairs"),
+        )
     if agreement := report.get("agreement"):
         st.caption(
             f"Teacher and student propose the same: {agreement['mean']:.2f} of what either "
             f"proposes ({agreement['low']:.2f}–{agreement['high']:.2f})."
         )
-    st.markdown("**Calibration: does what a model says come true?**")
+    st.markdown(
+        "**Calibration: does what a model says come true?**", help=terms.explain("Calibration")
+    )
     bins = {model: bins for model, bins in report["reliability"].items() if model in ANSWERING}
     st.plotly_chart(
         reliability.diagram(bins, ANSWERING),
@@ -140,7 +145,8 @@ def _draw_measured(evaluations: dict) -> None:
 
 
 def _draw_metric(report: dict, metric: str) -> None:
-    st.markdown(f"**{METRICS_SHOWN[metric]}**")
+    title = METRICS_SHOWN[metric]
+    st.markdown(f"**{title}**", help=terms.explain(title) if title in terms.TERMS else None)
     st.dataframe(
         _metric_table(report, metric), hide_index=True, alt=f"{METRICS_SHOWN[metric]} by model"
     )

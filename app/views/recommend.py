@@ -9,7 +9,7 @@ from functools import partial
 
 import streamlit as st
 
-from app import identity, session, style, trail
+from app import identity, session, style, terms, trail
 from app.widgets import (
     agreement,
     answer_summary,
@@ -35,6 +35,9 @@ SHOWN_VISITS = 5  # other visits listed before one asks for all
 WIDE_ENOUGH = 540  # pixels a column needs before chart and table stand side by side
 LOOK_EVERY = 0.25  # seconds between two looks for the teacher's answer
 READING, LOADING = "reading the record …", "being loaded, once after the start …"
+VISITS_HELP = (
+    "Each bar is a stay, as wide and as high as it was long. Click one to read that visit."
+)
 SORT_LABEL = {"teacher": "Teacher", "student": "Student", "agreement": "Agreement"}
 
 
@@ -89,7 +92,7 @@ def _draw_visits(
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
     ):
-        st.subheader("Visits", anchor=False, width="content")
+        st.subheader("Visits", anchor=False, width="content", help=VISITS_HELP)
         st.html(timeline.legend(bool(decided)), width="stretch")
         _draw_visit_chooser(visits, visit)
     place = st.container(key="timeline-place")
@@ -212,7 +215,8 @@ def _draw_teachers_failure(error: WorkbenchError) -> None:
 def _ask_order():
     """Return how the rows are to be sorted, and a place beside that question for others."""
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        st.subheader("Teacher and student", anchor=False, width="stretch")
+        words = terms.explain("Teacher", "Student", "Threshold", "Agreement")
+        st.subheader("Teacher and student", anchor=False, width="stretch", help=words)
         options = st.container(width="content")
         st.html('<span class="wb-muted wb-small">sorted by</span>', width="content")
         by = st.segmented_control(
@@ -232,7 +236,12 @@ def _ask_for_sets(pair) -> bool:
     """Ask whether to show the prediction sets, of models that have them."""
     if not _has_sets(pair):
         return False
-    return st.toggle("Show the prediction set", key="prediction_set", persist_state="session")
+    return st.toggle(
+        "Show the prediction set",
+        key="prediction_set",
+        persist_state="session",
+        help=terms.explain("Prediction set"),
+    )
 
 
 def _has_sets(pair) -> bool:
@@ -240,7 +249,7 @@ def _has_sets(pair) -> bool:
 
 
 def _draw_prompt(cohort: Cohort, visit: Visit, models) -> None:
-    st.subheader("What the teacher reads", anchor=False)
+    st.subheader("What the teacher reads", anchor=False, help=terms.explain("Token"))
     try:
         prompt = session.prompt(cohort, visit, models)
     except WorkbenchError as error:

@@ -67,7 +67,7 @@ def _line(title: str, value: Mapping | None) -> str:
     if not value or value["mean"] is None:
         return f"{title}: not measured"
     interval = "" if value["low"] is None else f" ({value['low']:.2f}–{value['high']:.2f})"
-    return f"{title}: PRAUC {value['mean']:.2f}{interval}"
+    return f"{title}: ranks what was given at {value['mean']:.2f}{interval} of 1 (PRAUC)"
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from app import style
+from app import style, terms
 from app.widgets import agreement, prediction_set
 
 ROW_HEIGHT = 27  # pixels
@@ -53,11 +53,22 @@ def draw(
         alt="Medication groups with the probabilities of teacher and student",
         column_config={
             "Code": st.column_config.TextColumn(width=58),
-            "Medication group": st.column_config.TextColumn(width=235),
-            "Teacher": st.column_config.NumberColumn(format="%.2f", width=70, alignment="right"),
-            "Student": st.column_config.NumberColumn(format="%.2f", width=70, alignment="right"),
-            "Status": st.column_config.TextColumn(width=85),
-            "Given": st.column_config.TextColumn(width=55, alignment="center"),
+            "Medication group": st.column_config.TextColumn(
+                width=235, help=terms.explain("Medication group")
+            ),
+            **{
+                model: st.column_config.NumberColumn(
+                    format="%.2f",
+                    width=70,
+                    alignment="right",
+                    help=terms.explain(model, "Probability", "Threshold"),
+                )
+                for model in ("Teacher", "Student")
+            },
+            "Status": st.column_config.TextColumn(width=85, help=terms.explain("Status")),
+            "Given": st.column_config.TextColumn(
+                width=55, alignment="center", help=terms.explain("Given")
+            ),
         },
     )
 
