@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.evaluation.faithfulness import faithfulness
 from engine.evaluation.metrics import average_precision
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
@@ -50,6 +51,13 @@ def test_the_students_figure_in_the_card_can_be_reached_again(champion, sample):
     stated = report["models"]["student"]["overall"]["prauc"]["mean"]
     assert prauc == pytest.approx(stated, abs=1e-3)
     assert f"{stated:.3f}" in (champion.pair.folder / "card.md").read_text()
+
+
+def test_what_an_answer_is_said_to_rest_on_carries_it(champion, sample):
+    visits = sample.samples("test")[::3]  # the card has the figure of all
+    threshold = champion.thresholds["student"]
+    found = faithfulness(visits, champion.student_probabilities, threshold)
+    assert found.low > 0.1, "what ranks first lowers an answer far more than what chance draws"
 
 
 def test_teacher_and_student_rank_what_was_given_above_the_rest(champion, sample):
