@@ -12,7 +12,7 @@ import streamlit as st  # noqa: E402
 
 from app import identity, opening, session, style  # noqa: E402
 from app.views import sign_in  # noqa: E402
-from app.widgets import account, notice  # noqa: E402
+from app.widgets import account, notice, theme  # noqa: E402
 from engine import permissions  # noqa: E402
 from engine.installation import Installation  # noqa: E402
 from engine.permissions import Actor, NotAllowed  # noqa: E402
@@ -76,6 +76,7 @@ def _draw() -> None:
     identity.touch()
     identity.watch()
     account.draw(actor)
+    theme.follow()
     try:
         page.run()
     except NotAllowed as error:

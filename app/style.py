@@ -82,7 +82,10 @@ div[data-testid="stCaptionContainer"] {{ opacity: 1; }} /* Streamlit's own is to
 .wb-foot {{ text-align: center; }}
 .st-key-demonstration .title {{ font-weight: 600; }}
 [data-testid="stLayoutWrapper"]:has(> .st-key-sign-in) {{ align-self: center; }}
-button[data-testid$="-primary"] {{ color: {GROUND} !important; }} /* its white is too pale */
+[data-testid^="stBaseButton-primary"]:enabled {{ color: {GROUND} !important; }} /* not white */
+[data-testid="stMultiSelect"] [data-tag] {{ background: {PRIMARY_TINT}; color: {INK};
+  box-shadow: inset 0 0 0 1px {PRIMARY_EDGE}; }}
+[data-testid="stLayoutWrapper"]:has(> .st-key-theme) {{ position: absolute; }}
 [data-testid="stStatusWidget"] {{ display: none; }} /* what is still to come says so in its place */
 [data-testid="stMainMenuButton"]::before {{ content: "contrast"; font-size: 1.3rem;
   font-family: "Material Symbols Rounded"; }} /* the menu is that of the theme */
@@ -140,7 +143,7 @@ button[data-testid$="-primary"] {{ color: {GROUND} !important; }} /* its white i
 .wb-stages .done .dot {{ background: {PRIMARY}; border-color: {PRIMARY}; }}
 .wb-stages .running .dot {{ border-color: {PRIMARY}; background: {PRIMARY_TINT};
   animation: wb-pulse 1.6s ease-in-out infinite; }}
-.wb-stages .stopped .dot {{ background: {ORANGE}; border-color: {ORANGE}; }}
+.wb-stages .stopped .dot {{ background: {CARE}; border-color: {CARE}; }}
 .wb-stages .name {{ font-weight: 600; font-size: .92rem; margin-top: .2rem; }}
 .wb-stages .waiting .name {{ color: {MUTED}; font-weight: 400; }}
 .wb-stages .beneath {{ color: {MUTED}; font-size: .82rem; }}

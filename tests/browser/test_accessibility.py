@@ -1,5 +1,7 @@
 """What axe-core finds on every page, for every role: nothing serious, nothing critical.
 
+The pages are looked at in light, and those of a clinician's way to an answer in dark as well.
+
 axe-core is a file of the npm registry. `npm install --prefix .venv/axe axe-core` brings it, as
 the build server does; AXE_CORE names another copy.
 """
@@ -15,6 +17,7 @@ AXE = Path(
     os.environ.get("AXE_CORE") or serving.ROOT / ".venv/axe/node_modules/axe-core/axe.min.js"
 )
 GRAVE = ("serious", "critical")
+ALSO_DARK = ("sign-in", "recommend", "what-if", "performance")  # of the clinician's
 LOOKS = 6  # at a page whose drawing may not have come to rest
 SETTLED = """() => !document.querySelector('[data-stale="true"]') && !document.querySelector(
   '[data-testid="stApp"][data-test-script-state="running"]')"""
@@ -72,4 +75,33 @@ def test_no_page_has_a_grave_violation(role, page, tiny_cohort, tiny_pair, tmp_p
         for stop in tour.visit(page, address, role):
             if lines := violations(page):
                 found[stop.name] = lines
+            if role == "clinician" and stop.name in ALSO_DARK:
+                page.emulate_media(color_scheme="dark")
+                if lines := violations(page):
+                    found[f"{stop.name}, dark"] = lines
+                page.emulate_media(color_scheme="light")
     assert not found, "\n".join(f"{name}: {line}" for name in found for line in found[name])
+
+
+def test_the_theme_is_chosen_by_keyboard_and_nobody_is_signed_out(
+    page, tiny_cohort, tiny_pair, tmp_path
+):
+    with serving.served(tiny_cohort, tiny_pair, tmp_path / "data") as address:
+        way = tour.visit(page, address, "auditor")
+        assert [next(way).name, next(way).name] == ["sign-in", "audit"]
+        assert colour_scheme(page) == "light"
+        page.get_by_role("button", name="Main menu").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("menuitemradio", name="System", checked=True).wait_for()
+        page.keyboard.press("End")  # About
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Enter")
+        page.get_by_role("menuitemradio", name="Dark", checked=True).wait_for()
+        page.keyboard.press("Escape")
+        assert colour_scheme(page) == "dark"
+        assert not violations(page)
+        assert page.get_by_role("button", name="Sign out").is_visible()
+
+
+def colour_scheme(page) -> str:
+    return page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).colorScheme")
