@@ -54,7 +54,7 @@ class Session:
         await self._until(lambda: "patients" in self._ids and self.finished)
 
     async def open(self, row: int) -> float:
-        """Go to the list and click a patient's line; return milliseconds to the student's card."""
+        """Go to the list and press a patient's id; return milliseconds to the student's card."""
         self._fragment = ""
         await self._until(lambda: self.finished)  # nobody clicks into a page that is being drawn
         self._states.clear()
@@ -64,10 +64,9 @@ class Session:
         await self._until(lambda: "patients" in self._ids and self.finished)
         self.answered.clear()
         self._fragment = ""
-        chosen = {"selection": {"rows": [], "columns": [], "cells": [[row, "Patient"]]}}
-        self._set("patients", string_value=json.dumps(chosen))
+        pressed = json.dumps({"row": row, "label": ""})
         started = time.perf_counter()
-        await self._run()
+        await self._run(pressed={"string_trigger_value": {"data": pressed}})
         await self._until(lambda: "Student" in self.answered)
         return (time.perf_counter() - started) * 1000
 
@@ -161,6 +160,8 @@ class Session:
             self._ids[identity.rpartition("-")[2]] = identity
             if label := getattr(drawn, "label", ""):
                 self._ids[label] = identity
+            for button in getattr(drawn, "button_click_widgets", {}).values():
+                self._ids[button.rpartition("-")[2]] = button
 
 
 # ---------------------------------------------------------------- the measurement

@@ -54,8 +54,10 @@ def _open_pressed() -> None:
 
 
 def _open(row_number: int) -> None:
-    session.open_patient(st.session_state["listed"][row_number])
-    st.switch_page("views/recommend.py")
+    listed = st.session_state["listed"]
+    if row_number < len(listed):  # what a browser sends may be anything
+        session.open_patient(listed[row_number])
+        st.switch_page("views/recommend.py")
 
 
 def _ask(facets: dict) -> dict:
