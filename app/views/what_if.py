@@ -234,6 +234,17 @@ def _draw_answer(
         "Groups that a model proposes now or proposed before, the most changed first. Change: "
         "after the edit minus the visit as it was; bold from 0.05 on."
     )
+    if unread := _left_out(teacher):
+        st.caption(
+            f":material/content_cut: For lack of room the teacher did not read {unread}. What is "
+            "added stands last in its list and is left out first."
+        )
+
+
+def _left_out(teacher) -> str:
+    """Return what of the present visit went over the budget of the teacher's prompt, in words."""
+    omitted = teacher.omitted if teacher is not None else ()
+    return " and ".join(line for line in omitted if line.endswith("of the present visit"))
 
 
 def _columns(changed: list[str]) -> dict:

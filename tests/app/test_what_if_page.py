@@ -12,7 +12,7 @@ from engine import store
 from engine.errors import WorkbenchError
 from engine.installation import Installation
 from engine.records.cohort import Cohort
-from engine.terminology import rxnorm
+from engine.terminology import icd, rxnorm
 from tests import rrf
 from tests.app.signing_in import signed_in
 
@@ -91,6 +91,19 @@ def test_the_teachers_change_is_told_though_the_record_was_never_opened(app, vis
     assert edited["Teacher"].notna().all()
     assert (edited["Teacher, change"].abs() > 0).any()
     assert asked[0][2] == visit.visit_id != asked[-1][2]  # the record first
+
+
+def test_a_diagnosis_that_the_teachers_prompt_has_no_room_for_is_told(app, visit):
+    app = opened(app, visit)
+    app.multiselect[0].set_value([visit.diagnoses[0]])
+    app.multiselect[1].set_value([])
+    teacher_read(app.run())
+    assert not any("For lack of room" in one.value for one in app.caption)
+    many = [code for code in icd.codes("diagnosis") if code not in visit.diagnoses][:60]
+    app.multiselect[0].set_value([visit.diagnoses[0], *many])
+    teacher_read(app.run())
+    (told,) = [one.value for one in app.caption if "For lack of room" in one.value]
+    assert "of 61 diagnoses of the present visit" in told
 
 
 def test_a_bundle_has_the_teachers_change(app):
