@@ -88,7 +88,7 @@ def without(visit: Visit, left_out: Collection[Input]) -> Visit:
                 code for code in getattr(one, FIELDS[kind]) if code not in codes[kind]
             )
             for kind in kinds
-            if codes[kind]
+            if not codes[kind].isdisjoint(getattr(one, FIELDS[kind]))  # most visits have none
         }
         return replace(one, **fields) if fields else one
 
