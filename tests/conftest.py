@@ -4,9 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from engine.config import Recipe
 from engine.jobs import pipeline
@@ -14,6 +11,7 @@ from engine.records.cohort import Cohort
 from engine.records.ingest import ingest
 from sample_data.generate import generate
 from sample_data.tables import write_tables
+from tests.tiny_base import save_base
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,33 +43,10 @@ def tiny_cohort(sample_tables, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory) -> Path:
-    """A two-layer language model with random weights and a tokenizer of a few hundred words."""
+    """A tiny language model with random weights and a tokenizer of a few hundred words."""
     folder = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
     words = "The patient is a woman man aged diagnoses procedures medication groups given visit"
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<unk>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([words] * 4, trainer)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="</s>"
-    ).save_pretrained(folder)
-    LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=400,
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            max_position_embeddings=4096,
-        )
-    ).save_pretrained(folder)
+    save_base(folder, [words] * 4, tokens=400)
     return folder
 
 

@@ -6,6 +6,7 @@ from playwright.sync_api import expect, sync_playwright
 from engine.jobs import pipeline
 from engine.records.cohort import Cohort
 from tests.browser import serving
+from tests.tiny_base import save_base
 
 
 @pytest.fixture
@@ -22,13 +23,25 @@ def page():
 
 
 @pytest.fixture(scope="session")
-def attentive_pair(tiny_cohort, tiny_recipe, tmp_path_factory):
+def well_read_base(tiny_cohort, tmp_path_factory):
+    """A base as tiny as any that knows the words of the cohort's titles: prompts are short."""
+    folder = tmp_path_factory.mktemp("well-read")
+    cohort = Cohort.open(tiny_cohort)
+    codes = {code for sample in cohort.samples("train") for code in sample.diagnoses}
+    save_base(folder, sorted(cohort.title("diagnosis", code) for code in codes), tokens=4000)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def attentive_pair(tiny_cohort, tiny_recipe, well_read_base, tmp_path_factory):
     """A pair as tiny as any, trained far enough that one diagnosis more or less moves both."""
     steep = {"max_steps": 24, "learning_rate": 0.03, "head_learning_rate": 0.03, "patience": 24}
     recipe = tiny_recipe.model_copy(
         update={
-            "prompt": tiny_recipe.prompt.model_copy(update={"max_tokens": 2048}),
-            "teacher": tiny_recipe.teacher.model_copy(update=steep),
+            "prompt": tiny_recipe.prompt.model_copy(update={"max_tokens": 768}),
+            "teacher": tiny_recipe.teacher.model_copy(
+                update=steep | {"base_model": str(well_read_base)}
+            ),
             "student": tiny_recipe.student.model_copy(
                 update={"linear_path": True, "learning_rate": 0.02, "epochs": 10}
             ),

@@ -1,12 +1,14 @@
 """What a person does at the app, with mouse and keyboard, and what they read off its tables."""
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from engine.credentials import DEMONSTRATION
 
 ROW_HEIGHT = 33  # pixels of a line of the patients' table, its header included
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 STALE = "document.querySelector('[data-stale=true]')"
+EDITOR = "#portal input, #portal textarea"  # of the cell that is being edited
+CLICKS, HEARD = 60, 2_000  # at most; milliseconds to wait for what a click does
 LINES = """table => {
   const titles = [...table.querySelectorAll('th')].map(cell => cell.textContent);
   return [...table.querySelectorAll('tbody tr')].map(line => Object.fromEntries(
@@ -50,3 +52,40 @@ def cells(table: Locator, title: str) -> Locator:
     """Return the cells of a column."""
     number = table.get_by_role("columnheader", name=title, exact=True, include_hidden=True)
     return table.locator(f'td[aria-colindex="{number.get_attribute("aria-colindex")}"]')
+
+
+def write(table: Locator, line: int, column: int, text: str) -> None:
+    """Write into a cell of a table by keyboard; of a list, choose what `text` finds."""
+    page = table.page
+    cell = table.get_by_test_id(f"glide-cell-{column}-{line}")
+    for _ in range(CLICKS):
+        settled(page)
+        _enter(table)
+        cell.focus()
+        expect(cell).to_have_attribute("aria-selected", "true")
+        page.keyboard.press("Enter")
+        editor = page.locator(EDITOR).first
+        expect(editor).to_be_focused()
+        page.keyboard.type(text)
+        expect(editor).to_have_value(text)
+        page.keyboard.press("Enter")
+        editor.wait_for(state="detached")
+        try:
+            expect(cell).to_contain_text(text, timeout=HEARD)
+        except AssertionError:  # the page was drawn anew meanwhile, and the editor forgot
+            continue
+        return
+    raise AssertionError(f"the table does not keep what is typed into line {line}")
+
+
+def _enter(table: Locator) -> None:
+    """Click the first cell, which may not be edited, until the table has heard of it."""
+    corner = table.get_by_test_id("glide-cell-0-0")
+    for _ in range(CLICKS):
+        table.locator(".dvn-scroller").click(position={"x": 40, "y": 1.5 * ROW_HEIGHT})
+        try:
+            expect(corner).to_have_attribute("aria-selected", "true", timeout=HEARD)
+        except AssertionError:  # the first click after a table was drawn is lost at times
+            continue
+        return
+    raise AssertionError("the table takes no click")

@@ -4,6 +4,7 @@ What stands on the screen is held against what the engine answers itself. Screen
 are kept in `tests/browser/screenshots/`.
 """
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +14,23 @@ from playwright.sync_api import Page, expect
 
 from app.widgets import basis_panel
 from engine.basis import Effect, basis, inputs_of
+from engine.decisions import REASONS
 from engine.recommender import Recommender
 from engine.records.cohort import Cohort
+from engine.records.fhir import read_bundle
 from engine.terminology import atc, icd
 from engine.what_if import edit
 from tests.browser import serving
-from tests.browser.hands import cells, lines, open_row, settled, sign_in, table
+from tests.browser.hands import cells, lines, open_row, settled, sign_in, table, write
 from tests.browser.watching import Watch
 
 SCREENSHOTS = Path(__file__).resolve().parent / "screenshots"
 RECOMMENDATION = "Medication groups with the probabilities"  # how screen readers hear the tables
 WHAT_CHANGES = "Probabilities after the edit"
+DECISION = "Decision for each proposed medication group"
+AUDIT = "Rows of the audit"
 MODELS, NOT_ZERO = ("Student", "Teacher"), re.compile("[1-9]")
+DECIDE, REASON, INSTEAD, NOTE = 3, 4, 5, 6  # columns of the decision
 CLOSE = {"abs": 3e-5}  # of probability: far less than one diagnosis moves it
 LOOKED_AT = 12  # lines of the recommendation
 KEEP_PROGRESS = """() => {
@@ -34,6 +40,8 @@ KEEP_PROGRESS = """() => {
   new MutationObserver(look).observe(
     document.body, {subtree: true, childList: true, characterData: true});
 }"""
+PLACE, WHY = "<b>paracetamol</b> & rest", "falls & <i>drowsy</i>"  # typed, and shown as typed
+BUNDLE = Path(__file__).with_name("bundle.json")
 
 pytestmark = serving.IN_A_BROWSER
 
@@ -68,9 +76,7 @@ def picture(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-def test_a_clinician_finds_compares_explains_and_asks_what_if(
-    address, page, cohort, recommender, visit
-):
+def test_a_clinician_goes_the_whole_way(address, page, cohort, recommender, visit, tmp_path):
     watch = Watch(page, address)
     page.goto(address)
     sign_in(page, "clinician")
@@ -80,9 +86,15 @@ def test_a_clinician_finds_compares_explains_and_asks_what_if(
     sees_what_it_rests_on(page, cohort, visit, recommender, said)
     sees_who_is_alike(page, visit)
     adds_a_diagnosis(page, cohort, visit, recommender)
-    signs_out(page, address, visit)
-    assert not page.get_by_test_id("stException").count()
+    reads_a_bundle(page, cohort, recommender)
+    groups = decides(page)
+    finds_it_on_the_timeline(page)
+    takes_away_the_drafts(page, groups, tmp_path)
+    takes_away_a_page_to_print(page, groups, tmp_path)
     assert watch.errors() == []
+    signs_out(page, address, visit)
+    an_auditor_finds_it(page, address, visit)
+    assert not page.get_by_test_id("stException").count()
     assert watch.outside() == [], "the app needs no network"
     assert watch.naming(visit.patient_id) == [], "no patient in an address"
 
@@ -93,7 +105,7 @@ def finds_and_opens(page: Page, visit) -> None:
     expect(page.get_by_text("1 patient ·")).to_be_visible()
     found = table(page, "Patients found")
     expect(found.get_by_text(visit.patient_id)).to_be_attached()
-    assert [line["Visits"] for line in lines(found)] == ["3"]
+    expect(cells(found, "Visits")).to_have_text(["3"])
     picture(page, "1-found")
     open_row(page)
     expect(page.get_by_role("heading", name=f"Patient {visit.patient_id}")).to_be_visible()
@@ -110,8 +122,10 @@ def compares_and_reads(page: Page, said, prompt) -> None:
         expect(bars.nth(model).locator("path")).to_have_count(len(said.rows))
     expect(chart.get_by_text("teacher threshold")).to_be_visible()
     expect(chart.get_by_text("student threshold")).to_be_visible()
-    shown = {line["Code"]: line for line in lines(table(page, RECOMMENDATION))}
-    assert list(shown)[:LOOKED_AT] == [row.atc for row in said.rows[:LOOKED_AT]]
+    proposed = table(page, RECOMMENDATION)
+    for place, row in enumerate(said.rows[:LOOKED_AT]):
+        expect(cells(proposed, "Code").nth(place)).to_have_text(row.atc)
+    shown = {line["Code"]: line for line in lines(proposed)}
     for row in said.rows[:LOOKED_AT]:
         assert float(shown[row.atc]["Teacher"]) == pytest.approx(row.teacher, abs=0.006)
         assert float(shown[row.atc]["Student"]) == pytest.approx(row.student, abs=0.006)
@@ -209,6 +223,101 @@ def answer(recommender, model: str, cohort, visit):
     return recommender.teacher_probabilities(cohort, [visit])[0]
 
 
+def reads_a_bundle(page: Page, cohort, recommender) -> None:
+    record = read_bundle(BUNDLE.read_text())
+    visit = record.visits[-1]
+    page.get_by_text("A FHIR bundle", exact=True).click()
+    page.get_by_test_id("stFileUploader").locator("input[type=file]").set_input_files(BUNDLE)
+    expect(page.get_by_text(re.compile("visits? read; .* has 2 diagnoses"))).to_be_visible()
+    expect(page.get_by_label("Essential (primary) hypertension (I10)", exact=True)).to_be_visible()
+    expect(page.get_by_label("Allergies, separated by commas", exact=True)).to_have_value(
+        "Penicillin"
+    )
+    page.get_by_text(f"Not read ({len(record.unread)})").click()
+    expect(page.get_by_text("Observation/potassium: Observation is not read")).to_be_visible()
+    changes = table(page, WHAT_CHANGES)
+    expect(cells(changes, "Teacher").filter(has_text=NOT_ZERO).first).to_be_attached()
+    settled(page)
+    shown = lines(changes)
+    for model in MODELS:
+        values = answer(recommender, model, cohort, visit)
+        for line in shown:
+            column = recommender.vocabulary.medication_index(line["Code"])
+            assert float(line[model]) == pytest.approx(values[column], **CLOSE)
+    picture(page, "6-bundle")
+
+
+def decides(page: Page) -> list[str]:
+    """Accept, change and reject the first three groups; return their codes."""
+    page.get_by_role("link", name="Recommend", exact=True).click()
+    expect(page.get_by_text("proposed by either")).to_be_visible()
+    page.get_by_role("tab", name="Decide").click()
+    expect(page.get_by_text("No decision about this visit has been saved yet.")).to_be_visible()
+    settled(page)
+    form = table(page, DECISION)
+    write(form, 0, DECIDE, "accept")
+    write(form, 1, DECIDE, "change")
+    write(form, 1, REASON, REASONS["not_available"])
+    write(form, 1, INSTEAD, PLACE)
+    write(form, 2, DECIDE, "reject")
+    write(form, 2, REASON, REASONS["other"])
+    write(form, 2, NOTE, WHY)
+    save = page.get_by_role("button", name="Save the decision on 3 groups")
+    expect(save).to_be_visible()
+    for read in page.get_by_role("checkbox", name="I have read what is contraindicated").all():
+        expect(save).to_be_disabled()
+        read.check(force=True)
+    picture(page, "7-decide")
+    groups = [line["Medication group"].split("(")[-1].rstrip(")") for line in lines(form)[:3]]
+    save.click()
+    expect(page.get_by_text("The decision is saved.").first).to_be_visible()
+    return groups
+
+
+def finds_it_on_the_timeline(page: Page) -> None:
+    expect(page.get_by_text("Decision saved").first).to_be_visible()
+    settled(page)
+    timeline = page.get_by_test_id("stPlotlyChart").first
+    expect(timeline.locator(".scatterlayer .point")).to_have_count(1)
+    picture(page, "8-timeline")
+    page.get_by_text("by clinician: 2 of 3 groups to be given").last.click()
+    saved = table(page, "What was decided for each group")
+    expect(saved.get_by_text(PLACE)).to_be_attached()
+    assert [line["Decision"] for line in lines(saved)] == ["accepted", "changed", "rejected"]
+
+
+def takes_away_the_drafts(page: Page, groups: list[str], folder: Path) -> None:
+    drafts = json.loads(downloaded(page, "FHIR drafts", folder).read_text())
+    requests = [entry["resource"] for entry in drafts["entry"]]
+    assert [one["resourceType"] for one in requests] == ["MedicationRequest"] * 2
+    assert {(one["status"], one["intent"]) for one in requests} == {("draft", "proposal")}
+    accepted, changed = (one["medicationCodeableConcept"] for one in requests)
+    assert accepted["coding"][0]["code"] == groups[0]
+    assert changed == {"text": PLACE}
+    assert REASONS["not_available"] in requests[1]["note"][0]["text"]
+
+
+def takes_away_a_page_to_print(page: Page, groups: list[str], folder: Path) -> None:
+    printed = downloaded(page, "Page to print", folder)
+    assert "<b>" not in printed.read_text() and "<i>" not in printed.read_text()
+    sheet = page.context.browser.new_page()
+    sheet.goto(printed.as_uri())
+    for text in (*groups, PLACE, WHY, REASONS["other"], "Not an order"):
+        expect(sheet.get_by_text(text).first).to_be_visible()
+    paper = sheet.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 1
+    sheet.screenshot(path=SCREENSHOTS / "9-printed.png")
+    sheet.close()
+
+
+def downloaded(page: Page, button: str, folder: Path) -> Path:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
 def signs_out(page: Page, address: str, visit) -> None:
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
@@ -217,6 +326,28 @@ def signs_out(page: Page, address: str, visit) -> None:
     expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
     settled(page)
     assert visit.patient_id not in page.content()
+
+
+def an_auditor_finds_it(page: Page, address: str, visit) -> None:
+    page.goto(address)
+    sign_in(page, "auditor")
+    expect(page.get_by_text("each sealed with the one before")).to_be_visible()
+    settled(page)
+    for action in ("patient opened", "decision saved", "decision exported"):
+        page.get_by_role("combobox", name="Action", exact=True).fill(action)
+        page.get_by_role("option", name=action, exact=True).click()
+        rows = table(page, AUDIT)
+        expect(rows.get_by_text(action).first).to_be_attached()
+        expect(rows.get_by_text("sign in", exact=True)).to_have_count(0)
+        settled(page)
+        assert {(line["Account"], line["Action"]) for line in lines(rows)} == {
+            ("clinician", action)
+        }
+        assert visit.patient_id not in page.content()
+    picture(page, "10-audit")
+    page.get_by_label("Patient", exact=True).fill(visit.patient_id)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("2 rows, newest first")).to_be_visible()  # her two exports
 
 
 def test_whoever_comes_next_at_the_same_tab_starts_anew(address, page, visit):
