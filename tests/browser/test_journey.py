@@ -91,9 +91,9 @@ def test_a_clinician_goes_the_whole_way(address, page, cohort, recommender, visi
     finds_it_on_the_timeline(page)
     takes_away_the_drafts(page, groups, tmp_path)
     takes_away_a_page_to_print(page, groups, tmp_path)
-    assert watch.errors() == []
     signs_out(page, address, visit)
     an_auditor_finds_it(page, address, visit)
+    assert watch.errors() == []
     assert not page.get_by_test_id("stException").count()
     assert watch.outside() == [], "the app needs no network"
     assert watch.naming(visit.patient_id) == [], "no patient in an address"

@@ -3,6 +3,9 @@
 from playwright.sync_api import ConsoleMessage, Page
 
 INSIDE = ("data:", "blob:")
+PROBE = (
+    "recommend/_stcore/"  # at a page's address Streamlit first looks for itself below that address
+)
 
 
 class Watch:
@@ -20,8 +23,9 @@ class Watch:
         page.on("pageerror", lambda error: self._errors.append(str(error)))
 
     def _listen(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self._errors.append(message.text)
+        where = message.location.get("url", "")
+        if message.type == "error" and PROBE not in where:
+            self._errors.append(f"{message.text} {where}")
 
     def outside(self) -> list[str]:
         """Return the addresses that are not the app's own."""
