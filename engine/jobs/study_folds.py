@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from engine.errors import WorkbenchError
+from engine.evaluation import persistence
 from engine.evaluation.calibration import Calibration, calibrate
 from engine.files import sha256
 from engine.jobs import pipeline
@@ -101,6 +102,7 @@ class Clinic:
         self.recipe, self.vocabulary = setting.pair.recipe, setting.pair.vocabulary
         self.truth, self.missing = label_matrix(visits, self.vocabulary)
         self.patients = np.array([visit.patient_id for visit in visits])
+        self.before = persistence.given_before(visits, self.vocabulary)
         self.settings = {
             "cohort": setting.cohort.fingerprint,
             "teacher": sha256(self.pair.folder / ADAPTER / WEIGHTS),
@@ -194,9 +196,21 @@ class Clinic:
                 student_inference.predict(student, self.chosen(rows), self.vocabulary, self.recipe)
                 for rows in (fold.validation, fold.test)
             )
-            return predicted(test, self.calibrated(validation, fold.validation))
+            return self.settled(fold, validation, test)
 
-        return self.part(f"student_adapted.fold-{fold.number}", compute, rows=vars(fold))
+        name = f"student_adapted.fold-{fold.number}"
+        return self.part(name, compute, rows=vars(fold), persistence=persistence.PENALTY)
+
+    def settled(self, fold: Fold, validation: np.ndarray, test: np.ndarray) -> Outcome:
+        """Return what a fold's logits predict, by the habit and the calibration of its validation.
+
+        Args:
+            validation: (visits, groups) logits of the fold's validation visits; `test` likewise.
+        """
+        known = self.before[fold.validation]
+        habit = persistence.fit_persistence(validation, self.truth[fold.validation], known)
+        calibration = self.calibrated(habit.applied(validation, known), fold.validation)
+        return predicted(habit.applied(test, self.before[fold.test]), calibration)
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -230,10 +244,10 @@ class Clinic:
                 said = teacher_adaptation.logits(head, hidden)
                 return together(said, path.logits(self._read(rows))) if path else said
 
-            calibration = self.calibrated(logits(validation, fold.validation), fold.validation)
-            return predicted(logits(test, fold.test), calibration)
+            return self.settled(fold, logits(validation, fold.validation), logits(test, fold.test))
 
-        return self.part(f"teacher_adapted.fold-{fold.number}", compute, rows=vars(fold))
+        name = f"teacher_adapted.fold-{fold.number}"
+        return self.part(name, compute, rows=vars(fold), persistence=persistence.PENALTY)
 
     def _read(self, rows: Sequence[int]) -> list[str]:
         return [self.prompts[row] for row in rows]
