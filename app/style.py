@@ -129,7 +129,8 @@ div[data-testid="stCaptionContainer"] {{ opacity: 1; }} /* Streamlit's own is to
 .wb-legend {{ display: flex; flex-wrap: wrap; gap: .25rem 1.2rem; }}
 .wb-hidden {{ position: absolute; width: 1px; height: 1px; overflow: hidden;
   clip-path: inset(50%); }}
-.st-key-timeline-place {{ min-height: 150px; }} /* the timeline comes after the answer */
+.st-key-timeline-place {{ min-height: 150px; }}
+.st-key-visit-place {{ min-height: 2.5rem; }} /* the timeline comes after the answer */
 .wb-scroll {{ overflow-x: auto; }}
 .wb-stages {{ display: flex; list-style: none; margin: .4rem 0 .2rem 0; padding: 0; }}
 .wb-stages li {{ flex: 1 1 0; min-width: 4.6rem; display: flex; flex-direction: column;

@@ -60,14 +60,14 @@ ROW_HEIGHT = 33  # pixels, its header included
 PATIENCE = 300_000  # milliseconds
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
-# Looks at every frame from the press of the mouse on; the second chart is that of the answers.
+# Looks at every frame from the press of the mouse on.
 STOPWATCH = """() => {
   const marks = window.benchMarks = {};
   addEventListener('pointerdown', () => {
     const pressed = performance.now();
     const look = () => {
       const cards = [...document.querySelectorAll('.wb-cards .wb-card')];
-      const chart = document.querySelectorAll('[data-testid="stPlotlyChart"]')[1];
+      const chart = document.querySelector('.st-key-probabilities');
       const answered = name => cards.some(card =>
         card.textContent.startsWith(name) && card.textContent.includes('answered in'));
       const drawn = name => chart && chart.querySelector('.bars .point path')

@@ -5,7 +5,6 @@ nothing looks a few times a second whether there is more, and then the page is d
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import streamlit as st
 
@@ -83,9 +82,9 @@ def _choose_visit(visits: list[Visit]) -> Visit:
 def _draw_visits(
     cohort: Cohort, visits: list[Visit], visit: Visit, decided: dict[str, str]
 ) -> Callable[[], None]:
-    """Draw who it is and the visit chosen; return what draws the timeline in the place kept free.
+    """Draw who it is; return what fills the places kept free for the visits.
 
-    A browser takes as long for the timeline as for the models' chart, which is waited for.
+    A browser takes as long for these as for the models' chart, which is waited for.
     """
     patient_header.draw(visit, visits, cohort.split_of(visit.patient_id))
     notice.decision_support()
@@ -94,12 +93,19 @@ def _draw_visits(
     ):
         st.subheader("Visits", anchor=False, width="content", help=VISITS_HELP)
         st.html(timeline.legend(bool(decided)), width="stretch")
-        _draw_visit_chooser(visits, visit)
+        chooser = st.container(key="visit-place", width=400)
     place = st.container(key="timeline-place")
     visit_record.draw_leading(visit, cohort.title)
-    with st.expander(f"This visit in full: {visit_record.count(visit)}"):
-        visit_record.draw(visit, cohort.title, atc.name)
-    return partial(_draw_timeline, place, cohort, visits, visit, decided)
+    record = st.expander(f"This visit in full: {visit_record.count(visit)}")
+
+    def fill() -> None:
+        with chooser:
+            _draw_visit_chooser(visits, visit)
+        _draw_timeline(place, cohort, visits, visit, decided)
+        with record:
+            visit_record.draw(visit, cohort.title, atc.name)
+
+    return fill
 
 
 def _draw_timeline(
