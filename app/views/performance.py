@@ -3,6 +3,8 @@
 Everything measured comes from the version's own files; what was not measured says so.
 """
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -79,7 +81,7 @@ def _draw_head(pair: Pair) -> None:
         st.title("Performance", anchor=False, width="stretch")
         st.download_button(
             "Model card",
-            _card(pair),
+            partial(_card, pair),  # asks the registry: at a press, not at every drawing
             f"card-{facts['version']}.md",
             "text/markdown",
             icon=":material/download:",
